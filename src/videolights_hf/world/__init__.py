@@ -1,0 +1,33 @@
+"""A small made-up world of moving shapes: videos, sentences, and the truth about both, from a seed."""
+
+from .annotations import ANNOTATIONS_FILE, CLIP_SECONDS, annotate, grade_clip, make_world
+from .rendering import FRAME_SIZE, FRAMES_PER_SECOND, render_frame, render_scene_frame, render_video
+from .scenes import MAX_RADIUS, MIN_RADIUS, SPLITS, Scene, VideoPlan, draw_scene, moments_of, plan_video
+from .vocabulary import BACKGROUNDS, COLOURS, SHAPES, Query, SceneKind, all_kinds
+
+__all__ = [
+    "ANNOTATIONS_FILE",
+    "BACKGROUNDS",
+    "CLIP_SECONDS",
+    "COLOURS",
+    "FRAMES_PER_SECOND",
+    "FRAME_SIZE",
+    "MAX_RADIUS",
+    "MIN_RADIUS",
+    "SHAPES",
+    "SPLITS",
+    "Query",
+    "Scene",
+    "SceneKind",
+    "VideoPlan",
+    "all_kinds",
+    "annotate",
+    "draw_scene",
+    "grade_clip",
+    "make_world",
+    "moments_of",
+    "plan_video",
+    "render_frame",
+    "render_scene_frame",
+    "render_video",
+]
