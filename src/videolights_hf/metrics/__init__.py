@@ -1,12 +1,36 @@
 """Metrics of moment retrieval and highlight detection, and the published submission files."""
 
-from .highlight_detection import clip_ratings, highlight_detection_metrics, hit_at_one
-from .moment_retrieval import first_moment_iou, moment_retrieval_metrics
+from .domain_highlights import HIGHLIGHT_PROTOCOLS, domain_highlight_metrics, ranked_average_precision
+from .evaluation import GROUND_TRUTH_FIELDS, describe_unmatched, evaluate_predictions, infer_dataset
+from .highlight_detection import SALIENCY_LEVELS, clip_ratings, highlight_detection_metrics, hit_at_one
+from .moment_retrieval import (
+    LENGTH_RANGES,
+    MAP_IOU_THRESHOLDS,
+    RECALL_IOU_THRESHOLDS,
+    first_moment_iou,
+    moment_retrieval_metrics,
+)
+from .submission import AlignedPredictions, align_predictions, read_json_lines, write_predictions
 
 __all__ = [
+    "GROUND_TRUTH_FIELDS",
+    "HIGHLIGHT_PROTOCOLS",
+    "LENGTH_RANGES",
+    "MAP_IOU_THRESHOLDS",
+    "RECALL_IOU_THRESHOLDS",
+    "SALIENCY_LEVELS",
+    "AlignedPredictions",
+    "align_predictions",
     "clip_ratings",
+    "describe_unmatched",
+    "domain_highlight_metrics",
+    "evaluate_predictions",
     "first_moment_iou",
     "highlight_detection_metrics",
     "hit_at_one",
+    "infer_dataset",
     "moment_retrieval_metrics",
+    "ranked_average_precision",
+    "read_json_lines",
+    "write_predictions",
 ]

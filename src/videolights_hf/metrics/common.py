@@ -31,6 +31,9 @@ def pad_rows(
         ValueError: If an entry has another number of columns, or a value is not a finite number; the message
             names the query.
     """
+    for row, entries in enumerate(rows):
+        if not hasattr(entries, "__len__"):
+            raise ValueError(f"{name} of query {label_of(qids, row)} must be a list, but are {entries!r}")
     lengths = np.fromiter((len(row) for row in rows), dtype=np.int64, count=len(rows))
     shape = (-1,) if columns is None else (-1, columns)
     try:
@@ -45,7 +48,7 @@ def pad_rows(
     finite = np.isfinite(flat) if columns is None else np.isfinite(flat).all(axis=1)
     if not finite.all():
         row = int(np.repeat(np.arange(len(rows)), lengths)[np.argmin(finite)])
-        raise ValueError(f"{name} of query {_label(qids, row)} hold a value that is not a finite number")
+        raise ValueError(f"{name} of query {label_of(qids, row)} hold a value that is not a finite number")
 
     mask = np.arange(lengths.max(initial=0)) < lengths[:, None]
     values = np.zeros(mask.shape if columns is None else (*mask.shape, columns))
@@ -70,7 +73,7 @@ def pad_windows(
     if is_reversed.any():
         row, column = np.argwhere(is_reversed)[0]
         start, end = values[row, column, :2].tolist()
-        raise ValueError(f"{name} of query {_label(qids, row)}: [{start}, {end}] ends before it starts")
+        raise ValueError(f"{name} of query {label_of(qids, row)}: [{start}, {end}] ends before it starts")
     return values, mask
 
 
@@ -89,7 +92,8 @@ def as_percent(fraction: float) -> float:
     return float(f"{100 * fraction:.2f}")
 
 
-def _label(qids: Sequence[Hashable] | None, row: int) -> str:
+def label_of(qids: Sequence[Hashable] | None, row: int) -> str:
+    """How error messages name a query: by its id, or by its row number where ids are not known."""
     return f"#{row}" if qids is None else repr(qids[row])
 
 
@@ -104,5 +108,5 @@ def _describe_malformed_row(
             except (TypeError, ValueError):
                 shape = None
             if shape != (() if columns is None else (columns,)):
-                return f"{name} of query {_label(qids, row)}: each entry must be {expected}, but one is {entry!r}"
+                return f"{name} of query {label_of(qids, row)}: each entry must be {expected}, but one is {entry!r}"
     return f"{name}: each entry must be {expected}"

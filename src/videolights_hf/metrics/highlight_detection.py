@@ -11,7 +11,7 @@ from collections.abc import Hashable, Mapping, Sequence
 
 import numpy as np
 
-from .common import as_percent, check_same_length, pad_rows
+from .common import as_percent, check_same_length, label_of, pad_rows
 
 SALIENCY_LEVELS: dict[str, int] = {"Fair": 2, "Good": 3, "VeryGood": 4}
 """Lowest rating at which a clip is a highlight, by name of the level."""
@@ -42,11 +42,12 @@ def clip_ratings(
     """
     check_same_length(durations, relevant_clip_ids, "durations and relevant_clip_ids")
     check_same_length(relevant_clip_ids, saliency_scores, "relevant_clip_ids and saliency_scores")
-    labels = list(range(len(durations))) if qids is None else list(qids)
-    for label, ids, ratings in zip(labels, relevant_clip_ids, saliency_scores):
-        if len(ids) != len(ratings):
-            raise ValueError(f"query {label!r} has {len(ids)} relevant_clip_ids but {len(ratings)} saliency_scores")
-    num_annotators = next((len(ratings[0]) for ratings in saliency_scores if len(ratings)), 1)
+    for row, (ids, scores) in enumerate(zip(relevant_clip_ids, saliency_scores)):
+        if len(ids) != len(scores):
+            raise ValueError(
+                f"query {label_of(qids, row)} has {len(ids)} relevant_clip_ids but {len(scores)} saliency_scores"
+            )
+    num_annotators = next((len(scores[0]) for scores in saliency_scores if len(scores)), 1)
     values, mask = pad_rows(saliency_scores, name="saliency_scores", columns=num_annotators, qids=qids)
     clip_ids = pad_rows(relevant_clip_ids, name="relevant_clip_ids", qids=qids)[0].astype(np.int64)
 
@@ -55,7 +56,7 @@ def clip_ratings(
     if outside.any():
         row, column = np.argwhere(outside)[0]
         raise ValueError(
-            f"query {labels[row]!r}: relevant clip {clip_ids[row, column]} lies outside the video, which has "
+            f"query {label_of(qids, row)}: relevant clip {clip_ids[row, column]} lies outside the video, which has "
             f"{num_clips[row]} clips of {clip_length} s"
         )
     clip_mask = np.arange(num_clips.max(initial=0)) < num_clips[:, None]

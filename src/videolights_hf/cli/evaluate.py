@@ -1,0 +1,111 @@
+"""`videolights evaluate`: score a prediction file against a ground-truth file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+_MOMENT_RANGES = ("full", "short", "middle", "long")
+
+
+def evaluate(
+    predictions: Annotated[
+        Path, typer.Argument(metavar="PREDICTIONS.jsonl", help="Predictions in the published submission format.")
+    ],
+    ground_truth: Annotated[
+        Path, typer.Argument(metavar="GROUND_TRUTH.jsonl", help="Annotations of the same queries, one per line.")
+    ],
+    json_path: Annotated[
+        Path | None, typer.Option("--json", metavar="OUT", help="Also write every metric to this JSON file.")
+    ] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option(
+            help="How to score: qvhighlights, moment_retrieval, tvsum or youtube_highlights. "
+            "Default: told from the fields of the ground truth."
+        ),
+    ] = None,
+    domain: Annotated[
+        str | None, typer.Option(help="Score only this domain's videos (TVSum, YouTube Highlights).")
+    ] = None,
+    clip_length: Annotated[
+        float, typer.Option(min=0.01, help="Seconds per rated clip (QVHighlights annotations: 2).")
+    ] = 2.0,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Fail if a query has no prediction or a prediction no query.")
+    ] = False,
+) -> None:
+    """Score predictions: moment retrieval (mAP, R1, mIoU) and highlight detection (mAP, HIT@1)."""
+    import json
+    import warnings
+
+    from rich.console import Console
+
+    from videolights_hf.metrics import describe_unmatched, evaluate_predictions, read_json_lines
+
+    errors = Console(stderr=True)
+    try:
+        rows, truth = read_json_lines(predictions), read_json_lines(ground_truth)
+        with warnings.catch_warnings():
+            # What does not match is printed below, in words of its own.
+            warnings.simplefilter("ignore", UserWarning)
+            results = evaluate_predictions(rows, truth, dataset=dataset, domain=domain, clip_length=clip_length)
+        if json_path is not None:
+            json_path.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    except (OSError, ValueError) as error:
+        errors.print(f"Error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        raise typer.Exit(1) from error
+
+    console = Console()
+    for table in _tables(results):
+        console.print(table)
+    for sentence in describe_unmatched(results.get("unmatched", {})):
+        errors.print(f"Warning: {sentence}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+    if strict and "unmatched" in results:
+        errors.print("Error: ids do not match (--strict)", style="red")
+        raise typer.Exit(1)
+
+
+def _tables(results: dict[str, dict]) -> list[Table]:
+    """The results as tables: one for moment retrieval, one for highlight detection, as far as they are there."""
+    tables = []
+    if "full" in results:
+        columns = ("mAP", "mAP@0.5", "mAP@0.75", "R1@0.3", "R1@0.5", "R1@0.7", "mIoU")
+        table = _new_table("Moment retrieval (%)", "windows", columns)
+        for name in _MOMENT_RANGES:
+            metrics = results[name]
+            mean_ap, recall = metrics["MR-mAP"], metrics["MR-R1"]
+            values = [mean_ap["average"], mean_ap["0.5"], mean_ap["0.75"], *(recall[t] for t in ("0.3", "0.5", "0.7"))]
+            table.add_row(name, *(f"{value:.2f}" for value in (*values, metrics["MR-mIoU"])))
+        tables.append(table)
+    levels = {name: metrics for name, metrics in results.items() if name.startswith("HL-min-")}
+    if levels:
+        table = _new_table("Highlight detection (%)", "level", ("mAP", "HIT@1"))
+        for name, metrics in levels.items():
+            table.add_row(name.removeprefix("HL-min-"), f"{metrics['HL-mAP']:.2f}", f"{metrics['HL-Hit1']:.2f}")
+        tables.append(table)
+    for dataset, label in (("tvsum", "top-5 mAP"), ("youtube_highlights", "mAP")):
+        if dataset in results:
+            table = _new_table(f"Highlight detection on {dataset} (fraction)", "domain", (label,))
+            for name, value in results[dataset].items():
+                table.add_row(name, f"{value:.5f}")
+            table.add_section()
+            table.add_row("mean", f"{results['brief']['HL-mAP']:.5f}")
+            tables.append(table)
+    return tables
+
+
+def _new_table(title: str, first_column: str, columns: tuple[str, ...]) -> Table:
+    from rich.table import Table
+
+    table = Table(title=title)
+    table.add_column(first_column)
+    for column in columns:
+        table.add_column(column, justify="right")
+    return table

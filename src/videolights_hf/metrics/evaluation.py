@@ -1,0 +1,178 @@
+"""All metrics of a set of predictions, by what the ground truth holds."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from typing import Any
+
+from .domain_highlights import HIGHLIGHT_PROTOCOLS, domain_highlight_metrics
+from .highlight_detection import clip_ratings, highlight_detection_metrics
+from .moment_retrieval import moment_retrieval_metrics
+from .submission import PREDICTION_FIELDS, align_predictions
+
+GROUND_TRUTH_FIELDS: dict[str, tuple[str, ...]] = {
+    "qvhighlights": ("relevant_windows", "duration", "relevant_clip_ids", "saliency_scores"),
+    "moment_retrieval": ("relevant_windows",),
+    "tvsum": ("label", "domain"),
+    "youtube_highlights": ("label", "domain"),
+}
+"""The ways to score, by name: the fields that every ground-truth row needs beside `qid`."""
+
+
+def infer_dataset(ground_truth: Sequence[Mapping[str, Any]]) -> str:
+    """Tell from the fields of the ground truth how it is scored.
+
+    Args:
+        ground_truth: Annotation rows.
+
+    Returns:
+        `tvsum` for rows with a `label` of several annotators, `youtube_highlights` for one column,
+        `qvhighlights` for `saliency_scores`, `moment_retrieval` for `relevant_windows` alone.
+
+    Raises:
+        ValueError: If the rows hold none of these, as those of a test split without labels.
+    """
+    for row in ground_truth:
+        label = row.get("label")
+        if label is not None and len(label):
+            return "youtube_highlights" if len(label[0]) == 1 else "tvsum"
+    for dataset, field in (("qvhighlights", "saliency_scores"), ("moment_retrieval", "relevant_windows")):
+        if any(row.get(field) is not None for row in ground_truth):
+            return dataset
+    raise ValueError(
+        "the ground truth has nothing to score against: no row has relevant_windows, saliency_scores or label"
+    )
+
+
+def evaluate_predictions(
+    predictions: Iterable[Mapping[str, Any]],
+    ground_truth: Sequence[Mapping[str, Any]],
+    dataset: str | None = None,
+    domain: str | None = None,
+    clip_length: float = 2.0,
+) -> dict[str, dict]:
+    """Score predictions against ground truth.
+
+    Args:
+        predictions: Rows of the published submission format, in any order: `qid` and `pred_relevant_windows`
+            (`[start, end, score]`, seconds) or `pred_saliency_scores` (one per clip) or both.
+        ground_truth: Annotation rows.
+        dataset: How to score: a key of `GROUND_TRUTH_FIELDS`. Defaults to what `infer_dataset` finds.
+        domain: Score this domain's videos only (TVSum and YouTube Highlights).
+        clip_length: Seconds per rated clip (QVHighlights).
+
+    Returns:
+        `brief`, the headline numbers by name, and the details:
+
+        - `full`, `short`, `middle`, `long`: see `moment_retrieval_metrics`;
+        - `HL-min-Fair`, `HL-min-Good`, `HL-min-VeryGood`: see `highlight_detection_metrics`;
+        - `tvsum` or `youtube_highlights`: see `domain_highlight_metrics`;
+        - `unmatched`, only if there are any, lists of ids: `queries_without_prediction`, `queries_without_windows`
+          and `queries_without_saliency` (these score 0), and `predictions_without_ground_truth` (these do not
+          count). They are also given as a warning.
+
+        QVHighlights predictions without any windows, or without any saliency, are scored on the other alone.
+
+    Raises:
+        ValueError: If the dataset or domain does not exist, a ground-truth row lacks a field, ids occur twice or none
+            matches, no prediction has what is scored, or a prediction is malformed or not a finite number.
+    """
+    dataset = infer_dataset(ground_truth) if dataset is None else dataset
+    _check_ground_truth(ground_truth, dataset)
+    if domain is not None:
+        predictions, ground_truth = _select_domain(predictions, ground_truth, dataset, domain)
+
+    aligned = align_predictions(predictions, ground_truth)
+    windows_field, saliency_field = PREDICTION_FIELDS
+    has_windows = any(row and row.get(windows_field) is not None for row in aligned.predictions)
+    has_saliency = any(row and row.get(saliency_field) is not None for row in aligned.predictions)
+    wanted = {"qvhighlights": PREDICTION_FIELDS, "moment_retrieval": (windows_field,)}.get(dataset, (saliency_field,))
+    if not (has_windows and windows_field in wanted) and not (has_saliency and saliency_field in wanted):
+        raise ValueError(f"no prediction has {' or '.join(wanted)}, on which {dataset} is scored")
+
+    unmatched = {
+        "queries_without_prediction": aligned.queries_without_prediction,
+        "predictions_without_ground_truth": aligned.predictions_without_ground_truth,
+    }
+    qids = [row["qid"] for row in ground_truth]
+    brief: dict[str, float] = {}
+    results: dict[str, dict] = {"brief": brief}
+
+    def add(metrics: dict[str, dict]) -> None:
+        brief.update(metrics.pop("brief"))
+        results.update(metrics)
+
+    if has_windows and windows_field in wanted:
+        windows, unmatched["queries_without_windows"] = _column(aligned.predictions, windows_field, qids)
+        add(moment_retrieval_metrics(windows, [row["relevant_windows"] for row in ground_truth], qids=qids))
+    if has_saliency and saliency_field in wanted:
+        saliency, unmatched["queries_without_saliency"] = _column(aligned.predictions, saliency_field, qids)
+        if dataset == "qvhighlights":
+            durations, clip_ids, scores = (
+                [row[field] for row in ground_truth] for field in ("duration", "relevant_clip_ids", "saliency_scores")
+            )
+            ratings, clip_mask = clip_ratings(durations, clip_ids, scores, clip_length, qids)
+            add(highlight_detection_metrics(saliency, ratings, clip_mask, qids=qids))
+        else:
+            labels, domains = ([row[field] for row in ground_truth] for field in ("label", "domain"))
+            add(domain_highlight_metrics(saliency, labels, domains, dataset, qids))
+
+    unmatched = {reason: ids for reason, ids in unmatched.items() if ids}
+    if unmatched:
+        results["unmatched"] = unmatched
+        warnings.warn("\n".join(describe_unmatched(unmatched)), stacklevel=2)
+    return results
+
+
+def describe_unmatched(unmatched: Mapping[str, Sequence[Hashable]], max_ids: int = 5) -> list[str]:
+    """One sentence for each reason in the `unmatched` of `evaluate_predictions`, with the first `max_ids` ids."""
+    sentences = {
+        "queries_without_prediction": "{} queries have no prediction and score 0",
+        "predictions_without_ground_truth": "{} predictions have a qid that is not in the ground truth and do not count",
+        "queries_without_windows": "{} predictions have no pred_relevant_windows and score 0 in moment retrieval",
+        "queries_without_saliency": "{} predictions have no pred_saliency_scores and score 0 in highlight detection",
+    }
+    return [
+        f"{sentences[reason].format(len(ids))}: {', '.join(map(str, ids[:max_ids]))}"
+        + (", ..." if len(ids) > max_ids else "")
+        for reason, ids in unmatched.items()
+    ]
+
+
+def _check_ground_truth(ground_truth: Sequence[Mapping[str, Any]], dataset: str) -> None:
+    if dataset not in GROUND_TRUTH_FIELDS:
+        raise ValueError(f"unknown dataset {dataset!r}; choose from {', '.join(GROUND_TRUTH_FIELDS)}")
+    for row in ground_truth:
+        missing = [field for field in GROUND_TRUTH_FIELDS[dataset] if row.get(field) is None]
+        if missing:
+            raise ValueError(
+                f"ground truth of query {row.get('qid')!r} has no {', '.join(missing)}, which {dataset} needs; "
+                "choose another dataset, or give every row the field"
+            )
+
+
+def _select_domain(
+    predictions: Iterable[Mapping[str, Any]], ground_truth: Sequence[Mapping[str, Any]], dataset: str, domain: str
+) -> tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]:
+    """Rows of one domain; predictions whose qid is unknown stay, so that they are reported."""
+    if dataset not in HIGHLIGHT_PROTOCOLS:
+        raise ValueError(f"{dataset} has no domains, but domain={domain!r} was asked for")
+    selected = [row for row in ground_truth if row["domain"] == domain]
+    if not selected:
+        known = ", ".join(dict.fromkeys(str(row["domain"]) for row in ground_truth))
+        raise ValueError(f"the ground truth has no domain {domain!r}; it has {known}")
+    elsewhere = {row["qid"] for row in ground_truth if row["domain"] != domain}
+    return [row for row in predictions if row.get("qid") not in elsewhere], selected
+
+
+def _column(
+    predictions: Sequence[Mapping[str, Any] | None], field: str, qids: Sequence[Hashable]
+) -> tuple[list[Sequence], list[Hashable]]:
+    """A field of every prediction, empty where there is none, and the qids of the predictions that lack it."""
+    values = [None if row is None else row.get(field) for row in predictions]
+    if field == "pred_saliency_scores":
+        # No windows is a prediction (there is no such moment); no score for any clip is none.
+        values = [None if value is not None and len(value) == 0 else value for value in values]
+    absent = [qid for qid, row, value in zip(qids, predictions, values) if row is not None and value is None]
+    return [() if value is None else value for value in values], absent
