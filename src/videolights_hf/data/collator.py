@@ -1,0 +1,103 @@
+"""Batches of queries of unequal length: padding, masks and labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn.utils.rnn import pad_sequence
+
+from .labels import draw_generator
+
+
+@dataclass
+class VideoLightsDataCollator:
+    """Pads a list of items (from `FeatureDataset`, or dictionaries of the same layout) to one batch.
+
+    An item holds `video_features` (L, Dv), `text_features` (N, Dt), optionally `audio_features` (L, Da), and
+    optionally `labels` with `spans` (K, 2), `saliency` (L,), `positive_clips` (P,) and `negative_clips` (P,).
+
+    The batch holds `video_features` (B, L, Dv), `video_attention_mask` (B, L), `text_features` (B, N, Dt),
+    `text_attention_mask` (B, N), `audio_features` (B, L, Da) if the items have them, and, where every item is
+    labelled, `labels`: `spans` (B, K, 2), `span_mask` (B, K) bool, `saliency` (B, L), zero on padding,
+    `positive_clips` and `negative_clips` (B, P). K is at least one: a batch of highlight-only rows has one span of
+    zeros whose mask is False.
+
+    Args:
+        text_dropout: Share of a training item's tokens whose features are set to zero. Items are training items
+            where they carry `training=True`; which tokens fall out depends on (seed, epoch, qid) alone.
+        seed: Seed of the token dropout.
+
+    Raises:
+        ValueError: On construction if `text_dropout` is not in [0, 1); on a call for an empty batch, or for items
+            of which some have labels or audio and some do not.
+    """
+
+    text_dropout: float = 0.0
+    seed: int = 2018
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.text_dropout < 1.0:
+            raise ValueError(f"text_dropout must be in [0, 1), got {self.text_dropout}.")
+
+    def __call__(self, items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """See the class."""
+        if not items:
+            raise ValueError("A batch needs at least one item.")
+        batch: dict[str, Any] = {}
+        batch["video_features"], batch["video_attention_mask"] = _pad([item["video_features"] for item in items])
+        batch["text_features"], batch["text_attention_mask"] = _pad([self._text(item) for item in items])
+        if _all_or_none(items, "audio_features"):
+            batch["audio_features"], _ = _pad([item["audio_features"] for item in items])
+        if _all_or_none(items, "labels"):
+            batch["labels"] = collate_labels([item["labels"] for item in items])
+        return batch
+
+    def _text(self, item: Mapping[str, Any]) -> torch.Tensor:
+        text = _tensor(item["text_features"])
+        dropped = round(len(text) * self.text_dropout) if item.get("training") else 0
+        if dropped:
+            rng = draw_generator(self.seed, item.get("epoch", 0), item["qid"], purpose="text dropout")
+            text = text.clone()
+            text[torch.from_numpy(rng.choice(len(text), size=dropped, replace=False))] = 0
+        return text
+
+
+def collate_labels(labels: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
+    """Pads the labels of several queries; shapes as in `VideoLightsDataCollator`.
+
+    Rows with fewer clip pairs than others repeat their own: a batch may mix label rules.
+    """
+    spans, span_mask = _pad([row["spans"] for row in labels], minimum=1)
+    saliency, _ = _pad([row["saliency"] for row in labels])
+    collated = {"spans": spans, "span_mask": span_mask, "saliency": saliency}
+    if _all_or_none(labels, "positive_clips"):
+        pairs = max(len(row["positive_clips"]) for row in labels)
+        for key in ("positive_clips", "negative_clips"):
+            collated[key] = torch.from_numpy(np.stack([np.resize(row[key], pairs) for row in labels]).astype(np.int64))
+    return collated
+
+
+def _tensor(array: Any) -> torch.Tensor:
+    return torch.as_tensor(array).float()
+
+
+def _pad(arrays: Sequence[Any], minimum: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    tensors = [_tensor(array) for array in arrays]
+    lengths = torch.tensor([len(tensor) for tensor in tensors])
+    longest = max(int(lengths.max()), minimum)
+    padded = pad_sequence(tensors, batch_first=True)
+    if padded.shape[1] < longest:
+        padded = padded.new_zeros(padded.shape[0], longest, *padded.shape[2:])
+    return padded, torch.arange(longest) < lengths[:, None]
+
+
+def _all_or_none(rows: Sequence[Mapping[str, Any]], key: str) -> bool:
+    have = [row.get(key) is not None for row in rows]
+    if any(have) and not all(have):
+        missing = [row.get("qid", index) for index, row in enumerate(rows) if not have[index]]
+        raise ValueError(f"Some items of the batch have {key!r}, these do not: {missing[:10]}.")
+    return all(have)

@@ -1,0 +1,98 @@
+"""What differs between the datasets, as data."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class DatasetSpec:
+    """Everything that sets one dataset apart from another.
+
+    Args:
+        name: The name of the dataset.
+        clip_length: Seconds per clip.
+        max_video_length: At most so many clips of a video are used.
+        label_rule: A key of `videolights_hf.data.LABEL_RULES`, or `"auto"`: each row is labelled by what it has
+            (`saliency_scores`, `label`, or windows alone).
+        max_text_length: At most so many tokens of a query are used.
+        video_patterns: Alternatives for the names (without ending) of a video's feature files, `{id}` being the
+            vid. An alternative of several names is concatenated along the feature axis.
+        text_patterns: Alternatives for the names of a query's feature file, `{id}` being the qid.
+        text_keys: Array names to look for in a query's `.npz`, in this order.
+        label_range: Lowest and highest value in `label`.
+    """
+
+    name: str
+    clip_length: float
+    max_video_length: int
+    label_rule: str
+    max_text_length: int = 32
+    video_patterns: tuple[tuple[str, ...], ...] = (("{id}",),)
+    text_patterns: tuple[str, ...] = ("{id}",)
+    text_keys: tuple[str, ...] = ("last_hidden_state",)
+    label_range: tuple[float, float] | None = None
+
+    def rule_for(self, annotation: dict) -> str:
+        """The label rule of one row: `label_rule`, or for `"auto"` the one that fits what the row has."""
+        if self.label_rule != "auto":
+            return self.label_rule
+        if annotation.get("label"):
+            return "binary" if len(annotation["label"][0]) == 1 else "annotators"
+        return "graded" if annotation.get("saliency_scores") else "window"
+
+
+_RGB_AND_FLOW = ("{id}_rgb", "{id}_opt")
+
+DATASETS: dict[str, DatasetSpec] = {
+    spec.name: spec
+    for spec in (
+        DatasetSpec("qvhighlights", 2.0, 75, "graded", text_patterns=("qid{id}",)),
+        DatasetSpec("charades_sta", 1.0, 75, "window", text_patterns=("qid{id}",)),
+        DatasetSpec("tacos", 2.0, 1000, "window"),
+        DatasetSpec(
+            "tvsum",
+            2.0,
+            1000,
+            "annotators",
+            video_patterns=(("{id}",), _RGB_AND_FLOW),
+            text_keys=("token", "last_hidden_state"),
+            label_range=(1, 5),
+        ),
+        DatasetSpec("youtube_highlights", 1.0, 1000, "binary", label_range=(0, 1)),
+        DatasetSpec("pretraining", 2.0, 75, "window", text_patterns=("qid{id}",)),
+        DatasetSpec(
+            "custom",
+            2.0,
+            75,
+            "auto",
+            video_patterns=(("{id}",), _RGB_AND_FLOW),
+            text_patterns=("qid{id}", "{id}"),
+            text_keys=("last_hidden_state", "token"),
+        ),
+    )
+}
+
+
+def get_dataset_spec(dataset: str | DatasetSpec) -> DatasetSpec:
+    """The spec of a dataset by name; a `DatasetSpec` is returned as it is.
+
+    Raises:
+        ValueError: For an unknown name, with the nearest known one.
+    """
+    if isinstance(dataset, DatasetSpec):
+        return dataset
+    if dataset not in DATASETS:
+        raise ValueError(unknown_name("dataset", dataset, DATASETS))
+    return DATASETS[dataset]
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
+    """An error message for a name that does not exist, with the nearest one that does."""
+    known = sorted(known)
+    nearest = {candidate.lower(): candidate for candidate in known}
+    matches = difflib.get_close_matches(str(name).lower(), nearest, n=1, cutoff=0.5)
+    hint = f" Did you mean {nearest[matches[0]]!r}?" if matches else ""
+    return f"Unknown {kind} {name!r}.{hint} Known: {', '.join(known)}."
