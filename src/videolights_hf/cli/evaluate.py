@@ -27,7 +27,7 @@ def evaluate(
     dataset: Annotated[
         str | None,
         typer.Option(
-            help="How to score: qvhighlights, moment_retrieval, tvsum or youtube_highlights. "
+            help="How to score: qvhighlights, moment_retrieval, highlight_detection, tvsum or youtube_highlights. "
             "Default: told from the fields of the ground truth."
         ),
     ] = None,
@@ -62,7 +62,7 @@ def evaluate(
         errors.print(f"Error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(1) from error
 
-    console = Console()
+    console = Console(markup=False)
     for table in _tables(results):
         console.print(table)
     for sentence in describe_unmatched(results.get("unmatched", {})):
@@ -92,7 +92,7 @@ def _tables(results: dict[str, dict]) -> list[Table]:
         tables.append(table)
     for dataset, label in (("tvsum", "top-5 mAP"), ("youtube_highlights", "mAP")):
         if dataset in results:
-            table = _new_table(f"Highlight detection on {dataset} (fraction)", "domain", (label,))
+            table = _new_table(dataset, "domain", (label,))
             for name, value in results[dataset].items():
                 table.add_row(name, f"{value:.5f}")
             table.add_section()

@@ -14,6 +14,7 @@ from .submission import PREDICTION_FIELDS, align_predictions
 GROUND_TRUTH_FIELDS: dict[str, tuple[str, ...]] = {
     "qvhighlights": ("relevant_windows", "duration", "relevant_clip_ids", "saliency_scores"),
     "moment_retrieval": ("relevant_windows",),
+    "highlight_detection": ("duration", "relevant_clip_ids", "saliency_scores"),
     "tvsum": ("label", "domain"),
     "youtube_highlights": ("label", "domain"),
 }
@@ -28,7 +29,8 @@ def infer_dataset(ground_truth: Sequence[Mapping[str, Any]]) -> str:
 
     Returns:
         `tvsum` for rows with a `label` of several annotators, `youtube_highlights` for one column,
-        `qvhighlights` for `saliency_scores`, `moment_retrieval` for `relevant_windows` alone.
+        `qvhighlights` for `saliency_scores` and `relevant_windows`, `highlight_detection` and `moment_retrieval`
+        for one of the two alone.
 
     Raises:
         ValueError: If the rows hold none of these, as those of a test split without labels.
@@ -37,9 +39,12 @@ def infer_dataset(ground_truth: Sequence[Mapping[str, Any]]) -> str:
         label = row.get("label")
         if label is not None and len(label):
             return "youtube_highlights" if len(label[0]) == 1 else "tvsum"
-    for dataset, field in (("qvhighlights", "saliency_scores"), ("moment_retrieval", "relevant_windows")):
-        if any(row.get(field) is not None for row in ground_truth):
-            return dataset
+    has_windows = any(row.get("relevant_windows") is not None for row in ground_truth)
+    has_saliency = any(row.get("saliency_scores") is not None for row in ground_truth)
+    if has_saliency:
+        return "qvhighlights" if has_windows else "highlight_detection"
+    if has_windows:
+        return "moment_retrieval"
     raise ValueError(
         "the ground truth has nothing to score against: no row has relevant_windows, saliency_scores or label"
     )
@@ -60,7 +65,7 @@ def evaluate_predictions(
         ground_truth: Annotation rows.
         dataset: How to score: a key of `GROUND_TRUTH_FIELDS`. Defaults to what `infer_dataset` finds.
         domain: Score this domain's videos only (TVSum and YouTube Highlights).
-        clip_length: Seconds per rated clip (QVHighlights).
+        clip_length: Seconds per clip rated in `saliency_scores`.
 
     Returns:
         `brief`, the headline numbers by name, and the details:
@@ -85,39 +90,43 @@ def evaluate_predictions(
 
     aligned = align_predictions(predictions, ground_truth)
     windows_field, saliency_field = PREDICTION_FIELDS
-    has_windows = any(row and row.get(windows_field) is not None for row in aligned.predictions)
-    has_saliency = any(row and row.get(saliency_field) is not None for row in aligned.predictions)
-    wanted = {"qvhighlights": PREDICTION_FIELDS, "moment_retrieval": (windows_field,)}.get(dataset, (saliency_field,))
-    if not (has_windows and windows_field in wanted) and not (has_saliency and saliency_field in wanted):
-        raise ValueError(f"no prediction has {' or '.join(wanted)}, on which {dataset} is scored")
+    wanted = {
+        windows_field: "relevant_windows" in GROUND_TRUTH_FIELDS[dataset],
+        saliency_field: dataset != "moment_retrieval",
+    }
+    scored = [
+        field
+        for field in PREDICTION_FIELDS
+        if wanted[field] and any(row is not None and row.get(field) is not None for row in aligned.predictions)
+    ]
+    if not scored:
+        names = " or ".join(field for field in PREDICTION_FIELDS if wanted[field])
+        raise ValueError(f"no prediction has {names}, on which {dataset} is scored")
 
     unmatched = {
         "queries_without_prediction": aligned.queries_without_prediction,
         "predictions_without_ground_truth": aligned.predictions_without_ground_truth,
     }
     qids = [row["qid"] for row in ground_truth]
-    brief: dict[str, float] = {}
-    results: dict[str, dict] = {"brief": brief}
-
-    def add(metrics: dict[str, dict]) -> None:
-        brief.update(metrics.pop("brief"))
-        results.update(metrics)
-
-    if has_windows and windows_field in wanted:
+    truth = {field: [row[field] for row in ground_truth] for field in GROUND_TRUTH_FIELDS[dataset]}
+    parts = []
+    if windows_field in scored:
         windows, unmatched["queries_without_windows"] = _column(aligned.predictions, windows_field, qids)
-        add(moment_retrieval_metrics(windows, [row["relevant_windows"] for row in ground_truth], qids=qids))
-    if has_saliency and saliency_field in wanted:
+        parts.append(moment_retrieval_metrics(windows, truth["relevant_windows"], qids=qids))
+    if saliency_field in scored:
         saliency, unmatched["queries_without_saliency"] = _column(aligned.predictions, saliency_field, qids)
-        if dataset == "qvhighlights":
-            durations, clip_ids, scores = (
-                [row[field] for row in ground_truth] for field in ("duration", "relevant_clip_ids", "saliency_scores")
-            )
-            ratings, clip_mask = clip_ratings(durations, clip_ids, scores, clip_length, qids)
-            add(highlight_detection_metrics(saliency, ratings, clip_mask, qids=qids))
+        if dataset in HIGHLIGHT_PROTOCOLS:
+            parts.append(domain_highlight_metrics(saliency, truth["label"], truth["domain"], dataset, qids))
         else:
-            labels, domains = ([row[field] for row in ground_truth] for field in ("label", "domain"))
-            add(domain_highlight_metrics(saliency, labels, domains, dataset, qids))
+            ratings, clip_mask = clip_ratings(
+                truth["duration"], truth["relevant_clip_ids"], truth["saliency_scores"], clip_length, qids
+            )
+            parts.append(highlight_detection_metrics(saliency, ratings, clip_mask, qids=qids))
 
+    results: dict[str, dict] = {"brief": {}}
+    for part in parts:
+        results["brief"] |= part.pop("brief")
+        results |= part
     unmatched = {reason: ids for reason, ids in unmatched.items() if ids}
     if unmatched:
         results["unmatched"] = unmatched
