@@ -1,0 +1,191 @@
+"""From the features of the frozen backbones to the model's input: checks, normalisation, alignment, temporal channels."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+# Backbones disagree by a clip at a video's end; more than this many points to features of different videos.
+USUAL_LENGTH_DIFFERENCE = 2
+
+
+@dataclass(frozen=True)
+class VideoFeatures:
+    """Features of one video, as the backbones gave them (not normalised).
+
+    Attributes:
+        features: For each backbone an array (L, D), one row a clip.
+        duration: Length of the video in seconds.
+        clip_length: Seconds a clip. Half the duration for a video so short that it was cut into two clips, else the
+            processor's clip length.
+    """
+
+    features: dict[str, np.ndarray]
+    duration: float
+    clip_length: float
+
+    @property
+    def num_clips(self) -> int:
+        """Clips that all backbones have features for."""
+        return min(len(array) for array in self.features.values())
+
+
+def l2_normalize(features: np.ndarray) -> np.ndarray:
+    """Divide each row by its Euclidean norm plus 1e-5.
+
+    Args:
+        features: (..., D).
+
+    Returns:
+        (..., D) float32. A row of zeros stays zero.
+    """
+    features = np.asarray(features, dtype=np.float32)
+    return features / (np.linalg.norm(features, axis=-1, keepdims=True) + 1e-5)
+
+
+def temporal_channels(num_clips: int) -> np.ndarray:
+    """Start and end of each clip as fractions of the video.
+
+    Returns:
+        (num_clips, 2) float32 with rows [i / L, (i + 1) / L].
+    """
+    starts = np.arange(num_clips, dtype=np.float32) / num_clips
+    return np.stack([starts, starts + np.float32(1 / num_clips)], axis=1)
+
+
+def join_video_features(
+    features: Mapping[str, Any],
+    backbones: Sequence[Sequence],
+    *,
+    max_length: int,
+    audio: Any = None,
+    audio_dim: int = 0,
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Make one video's model input from its backbones' features.
+
+    Each backbone's rows are L2-normalised on their own; all are cut to the shortest, and to `max_length` with a
+    warning; then they are concatenated in the order of `backbones`, and the temporal channels appended.
+
+    Args:
+        features: For each backbone an array (L, D).
+        backbones: Pairs of name and width, in channel order.
+        max_length: At most this many clips.
+        audio: Audio features (L, `audio_dim`), or `None`.
+        audio_dim: Width of the audio features.
+
+    Returns:
+        (L, sum of widths + 2) float32, and the audio features, normalised and of the same length, or `None`.
+
+    Raises:
+        ValueError: A backbone is missing or unknown; features are empty, of another width, or not finite.
+    """
+    rows = _checked_features(features, backbones, "video")
+    if audio is not None:
+        rows["audio"] = _checked_matrix(audio, "audio", audio_dim, "audio")
+    lengths = {name: len(array) for name, array in rows.items()}
+    shortest = min(lengths.values())
+    if max(lengths.values()) - shortest > USUAL_LENGTH_DIFFERENCE:
+        listed = ", ".join(f"{name} {length}" for name, length in lengths.items())
+        warnings.warn(
+            f"The features of a video differ in length ({listed} clips): all are cut to {shortest}. Check that they "
+            "are of the same video and clip length.",
+            stacklevel=2,
+        )
+    if shortest > max_length:
+        warnings.warn(
+            f"The features of a video have {shortest} clips, the model sees {max_length} at once: the rest is cut "
+            "off, and times are those of the part that is left. The pipeline runs longer videos in windows.",
+            stacklevel=2,
+        )
+    length = min(shortest, max_length)
+    normalized = {name: l2_normalize(array[:length]) for name, array in rows.items()}
+    normalized_audio = normalized.pop("audio", None) if audio is not None else None
+    return np.concatenate([*normalized.values(), temporal_channels(length)], axis=1), normalized_audio
+
+
+def join_text_features(features: Mapping[str, Any], backbones: Sequence[Sequence], *, max_length: int) -> np.ndarray:
+    """Make one sentence's model input from its text encoders' token features.
+
+    Each encoder's rows are L2-normalised on their own, cut to the shortest encoder's (tokenizers differ) and to
+    `max_length` with a warning, and concatenated in the order of `backbones`.
+
+    Args:
+        features: For each text encoder an array (N, D).
+        backbones: Pairs of name and width, in channel order.
+        max_length: At most this many tokens.
+
+    Returns:
+        (N, sum of widths) float32.
+
+    Raises:
+        ValueError: An encoder is missing or unknown; features are empty, of another width, or not finite.
+    """
+    rows = _checked_features(features, backbones, "text")
+    shortest = min(len(array) for array in rows.values())
+    if shortest > max_length:
+        warnings.warn(
+            f"A sentence has {shortest} tokens, the model reads {max_length}: the rest is cut off.", stacklevel=2
+        )
+    length = min(shortest, max_length)
+    return np.concatenate([l2_normalize(array[:length]) for array in rows.values()], axis=1)
+
+
+def pad_rows(arrays: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Stack matrices of different lengths, with zeros behind the shorter ones.
+
+    Args:
+        arrays: (L_b, D) each.
+
+    Returns:
+        (B, max L, D) of the arrays' dtype, and the mask (B, max L), int64, 1 on rows that are not padding.
+    """
+    longest = max(len(array) for array in arrays)
+    padded = np.zeros((len(arrays), longest, arrays[0].shape[1]), dtype=arrays[0].dtype)
+    mask = np.zeros((len(arrays), longest), dtype=np.int64)
+    for index, array in enumerate(arrays):
+        padded[index, : len(array)] = array
+        mask[index, : len(array)] = 1
+    return padded, mask
+
+
+def _checked_features(features: Mapping[str, Any], backbones: Sequence[Sequence], modality: str) -> dict:
+    names = [name for name, _ in backbones]
+    missing = [name for name in names if name not in features]
+    unknown = [name for name in features if name not in names]
+    if missing or unknown:
+        problems = [f"missing: {', '.join(missing)}"] * bool(missing) + [f"unknown: {', '.join(unknown)}"] * bool(
+            unknown
+        )
+        raise ValueError(f"The {modality} features must come from {', '.join(names)}; {'; '.join(problems)}.")
+    return {name: _checked_matrix(features[name], name, width, modality) for name, width in backbones}
+
+
+def _checked_matrix(features: Any, name: str, width: int, modality: str) -> np.ndarray:
+    array = np.asarray(features.detach().cpu().float() if hasattr(features, "detach") else features)
+    if array.dtype.kind not in "fiu":
+        raise ValueError(f"The {modality} features of {name} hold {array.dtype}, not numbers.")
+    array = array.astype(np.float32)
+    row = "clip" if modality != "text" else "token"
+    if array.ndim != 2:
+        raise ValueError(
+            f"The {modality} features of {name} have the shape {array.shape}, expected two axes: one row a {row}, "
+            f"{width} columns."
+        )
+    if len(array) == 0:
+        raise ValueError(f"The {modality} features of {name} are empty: they hold no {row}.")
+    if array.shape[1] != width:
+        raise ValueError(
+            f"The {modality} features of {name} are {array.shape[1]} wide, expected {width}. They come from another "
+            "model, or its name is wrong."
+        )
+    if not np.isfinite(array).all():
+        rows = np.flatnonzero(~np.isfinite(array).all(axis=1))
+        raise ValueError(
+            f"The {modality} features of {name} hold NaN or infinite values in {len(rows)} rows, first in {row} "
+            f"{rows[0]}. Extract them again."
+        )
+    return array
