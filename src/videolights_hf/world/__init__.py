@@ -1,6 +1,7 @@
 """A small made-up world of moving shapes: videos, sentences, and the truth about both, from a seed."""
 
 from .annotations import ANNOTATIONS_FILE, CLIP_SECONDS, annotate, grade_clip, make_world
+from .bundled import demo_checkpoint, demo_videos
 from .rendering import FRAME_SIZE, FRAMES_PER_SECOND, render_frame, render_scene_frame, render_video
 from .scenes import MAX_RADIUS, MIN_RADIUS, SPLITS, Scene, VideoPlan, draw_scene, moments_of, plan_video
 from .vocabulary import BACKGROUNDS, COLOURS, SHAPES, Query, SceneKind, all_kinds
@@ -22,6 +23,8 @@ __all__ = [
     "VideoPlan",
     "all_kinds",
     "annotate",
+    "demo_checkpoint",
+    "demo_videos",
     "draw_scene",
     "grade_clip",
     "make_world",
