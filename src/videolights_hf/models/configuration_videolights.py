@@ -88,7 +88,7 @@ class VideoLightsConfig(PreTrainedConfig):
     Args:
         video_backbones (`list[list]`): `[name, width]` of each frozen video backbone, in channel order.
         text_backbones (`list[list]`): `[name, width]` of each frozen text encoder, in channel order.
-        audio_dim (`int`): width of optional audio features, placed after the video backbones; 0 means none.
+        audio_dim (`int`): width of optional audio features, placed after all channels of the video; 0 means none.
         clip_length (`float`): seconds of video that one clip stands for.
         max_video_length (`int`): clips that the model sees at once; longer videos run in overlapping windows.
         max_text_length (`int`): text tokens that the model sees; longer sentences are cut.
@@ -144,6 +144,16 @@ class VideoLightsConfig(PreTrainedConfig):
 
     model_type = "videolights"
     attribute_map = {"num_hidden_layers": "num_encoder_layers"}
+    # `Trainer` gathers what is left over all batches: the predictions.
+    keys_to_ignore_at_inference = [
+        "loss_dict",
+        "auxiliary_outputs",
+        "negative_saliency_scores",
+        "moment_saliency_scores",
+        "contrastive_queries",
+        "contrastive_text",
+        "contrastive_video",
+    ]
 
     video_backbones: list | tuple = (("slowfast", 2304), ("clip", 512), ("blip2", 768))
     text_backbones: list | tuple = (("clip", 512), ("blip2", 768))

@@ -1,0 +1,262 @@
+"""Building blocks of VideoLights: positions, attention, projection and the refinement stage of FRA."""
+
+import itertools
+import math
+from collections.abc import Callable
+
+import torch
+from torch import nn
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+from .configuration_videolights import VideoLightsConfig
+
+# log(2 ** -149): the logarithm of the smallest float32 that the release adds to a padded clip's mask.
+PADDED_CLIP_SIMILARITY = -149 * math.log(2)
+
+
+def sine_embedding(position: torch.Tensor, num_channels: int) -> torch.Tensor:
+    """Sine embedding with the frequencies of "Attention Is All You Need", sines and cosines interleaved.
+
+    Args:
+        position: (...) angles in radians.
+        num_channels: even number of channels C.
+
+    Returns:
+        (..., C) embedding in float32: sin, cos, sin, cos, ... of falling frequency.
+    """
+    channel = torch.arange(0, num_channels, 2, device=position.device, dtype=torch.float32)
+    angle = position.float().unsqueeze(-1) / 10000 ** (channel / num_channels)
+    return torch.stack((angle.sin(), angle.cos()), dim=-1).flatten(-2)
+
+
+def video_position_embedding(mask: torch.Tensor, hidden_size: int) -> torch.Tensor:
+    """Position of each clip in its video: the running count of valid clips, scaled to a full turn.
+
+    Args:
+        mask: (B, L), 1 for valid clips.
+        hidden_size: D.
+
+    Returns:
+        (B, L, D) embedding in float32.
+    """
+    count = mask.float().cumsum(1)
+    return sine_embedding(count / (count[:, -1:] + 1e-6) * (2 * math.pi), hidden_size)
+
+
+def eager_attention_forward(
+    module: nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    scaling: float,
+    dropout: float = 0.0,
+    **kwargs,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Scaled dot-product attention that also returns its weights.
+
+    Shapes: query (B, H, Q, d), key (B, H, K, d), value (B, H, K, e), mask broadcastable to (B, H, Q, K) and additive.
+    Returns (B, Q, H, e) and (B, H, Q, K).
+    """
+    weights = torch.matmul(query, key.transpose(2, 3)) * scaling
+    if attention_mask is not None:
+        weights = weights + attention_mask
+    weights = nn.functional.softmax(weights, dim=-1)
+    dropped = nn.functional.dropout(weights, p=dropout, training=module.training)
+    return torch.matmul(dropped, value).transpose(1, 2), weights
+
+
+class VideoLightsAttentionBase(nn.Module):
+    """Heads, scaling and dispatch to the attention implementation that the config names."""
+
+    def __init__(self, config: VideoLightsConfig):
+        super().__init__()
+        self.config = config
+        self.num_heads = config.num_attention_heads
+        self.is_causal = False
+        self.out_proj = nn.Linear(config.hidden_size, config.hidden_size)
+
+    def split_heads(self, states: torch.Tensor) -> torch.Tensor:
+        """(B, S, D) to (B, H, S, D / H)."""
+        return states.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+
+    def attend(
+        self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, attention_mask: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Attend per head and project. Inputs (B, H, S, d); returns (B, Q, D) and (B, H, Q, K) or None."""
+        attention: Callable = ALL_ATTENTION_FUNCTIONS.get_interface(
+            self.config._attn_implementation, eager_attention_forward
+        )
+        output, weights = attention(
+            self,
+            query,
+            key,
+            value,
+            attention_mask,
+            scaling=query.shape[-1] ** -0.5,
+            dropout=self.config.dropout if self.training else 0.0,
+        )
+        return self.out_proj(output.flatten(2)), weights
+
+
+class VideoLightsAttention(VideoLightsAttentionBase):
+    """Multi-head attention whose query, key and value are given apart."""
+
+    def __init__(self, config: VideoLightsConfig):
+        super().__init__(config)
+        self.q_proj = nn.Linear(config.hidden_size, config.hidden_size)
+        self.k_proj = nn.Linear(config.hidden_size, config.hidden_size)
+        self.v_proj = nn.Linear(config.hidden_size, config.hidden_size)
+
+    def forward(
+        self,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Attend from query (B, Q, D) to key and value (B, K, D); returns (B, Q, D) and (B, H, Q, K) or None."""
+        return self.attend(
+            self.split_heads(self.q_proj(query)),
+            self.split_heads(self.k_proj(key)),
+            self.split_heads(self.v_proj(value)),
+            attention_mask,
+        )
+
+
+class VideoLightsMLP(nn.Module):
+    """Linear layers with ReLU between them."""
+
+    def __init__(self, input_size: int, hidden_size: int, output_size: int, num_layers: int):
+        super().__init__()
+        sizes = [input_size, *[hidden_size] * (num_layers - 1), output_size]
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(sizes))
+
+    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        """(..., input_size) to (..., output_size)."""
+        for layer in self.layers[:-1]:
+            hidden_states = nn.functional.relu(layer(hidden_states))
+        return self.layers[-1](hidden_states)
+
+
+class VideoLightsFeedForward(nn.Module):
+    """Feed-forward network with a learned PReLU slope."""
+
+    def __init__(self, config: VideoLightsConfig):
+        super().__init__()
+        self.up_proj = nn.Linear(config.hidden_size, config.intermediate_size)
+        self.activation = nn.PReLU()
+        self.dropout = nn.Dropout(config.dropout)
+        self.down_proj = nn.Linear(config.intermediate_size, config.hidden_size)
+
+    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        """(B, S, D) to (B, S, D)."""
+        return self.down_proj(self.dropout(self.activation(self.up_proj(hidden_states))))
+
+
+class VideoLightsProjectionLayer(nn.Module):
+    """Normalise, drop, project. The release's convolution of kernel size 1 is this linear map."""
+
+    def __init__(self, input_size: int, config: VideoLightsConfig):
+        super().__init__()
+        self.norm = nn.LayerNorm(input_size)
+        self.dropout = nn.Dropout(config.input_dropout)
+        self.projection = nn.Linear(input_size, config.hidden_size)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """(B, S, input_size) to (B, S, D)."""
+        return self.projection(self.dropout(self.norm(features)))
+
+
+class VideoLightsProjection(nn.Module):
+    """First stage of FRA (paper, section III-B): local features of one modality in the model's width."""
+
+    def __init__(self, input_size: int, config: VideoLightsConfig):
+        super().__init__()
+        sizes = [input_size] + [config.hidden_size] * (config.num_projection_layers - 1)
+        self.layers = nn.ModuleList(VideoLightsProjectionLayer(size, config) for size in sizes)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """(B, S, input_size) to (B, S, D); ReLU follows every layer but the last."""
+        for layer in self.layers[:-1]:
+            features = nn.functional.relu(layer(features))
+        return self.layers[-1](features)
+
+
+class VideoLightsTextPositionEmbedding(nn.Module):
+    """Learned positions of the words; the whole normalised sum of word and position is the position term."""
+
+    def __init__(self, config: VideoLightsConfig):
+        super().__init__()
+        self.position = nn.Embedding(config.max_text_length, config.hidden_size)
+        self.norm = nn.LayerNorm(config.hidden_size)
+        self.dropout = nn.Dropout(config.input_dropout)
+
+    def forward(self, text: torch.Tensor) -> torch.Tensor:
+        """(B, N, D) words to (B, N, D) position terms."""
+        return self.dropout(self.norm(text + self.position.weight[: text.shape[1]]))
+
+
+class VideoLightsFeatureRefinement(nn.Module):
+    """Second stage of FRA (paper, section III-B, eq. 1 to 3): clips refined by what the sentence says.
+
+    Four branches meet in one linear mixer: the clip itself, its similarity to the sentence, the sentence, and a word
+    branch. In the released model every word carries the same vector, so that branch is the constant
+    `correlation_query_weight * correlation_value_weight`; it is computed as one.
+    """
+
+    def __init__(self, config: VideoLightsConfig):
+        super().__init__()
+        hidden_size = config.hidden_size
+        self.attended_words = config.word_correlation == "attended"
+        self.pool_weight = nn.Parameter(torch.empty(hidden_size, 1))
+        self.similarity_weight = nn.Parameter(torch.empty(hidden_size, 1))
+        if not self.attended_words:
+            self.correlation_query_weight = nn.Parameter(torch.empty(1, 1))
+            self.correlation_value_weight = nn.Parameter(torch.empty(1, hidden_size))
+        self.dropout = nn.Dropout(config.refinement_dropout)
+        self.mixer = nn.Linear(4 * hidden_size, hidden_size)
+
+    def pool_sentence(self, text: torch.Tensor, text_mask: torch.Tensor) -> torch.Tensor:
+        """Weighted sum of the valid words: (B, N, D) and (B, N) to (B, D)."""
+        scores = (text @ self.pool_weight).squeeze(-1).float().masked_fill(~text_mask, -1e30)
+        return (scores.softmax(-1).to(text.dtype).unsqueeze(1) @ text).squeeze(1)
+
+    def correlate_words(self, video: torch.Tensor, text: torch.Tensor, text_mask: torch.Tensor) -> torch.Tensor:
+        """Word evidence of each clip, (B, L, D) or broadcastable to it."""
+        if not self.attended_words:
+            return (self.correlation_query_weight * self.correlation_value_weight).unsqueeze(0)
+        scores = (video @ text.transpose(1, 2)).float().masked_fill(~text_mask.unsqueeze(1), -1e30)
+        return scores.softmax(-1).to(text.dtype) @ text
+
+    def forward(
+        self, video: torch.Tensor, text: torch.Tensor, video_mask: torch.Tensor, text_mask: torch.Tensor
+    ) -> torch.Tensor:
+        """Refine the projected video.
+
+        Args:
+            video: (B, L, D) projected clips.
+            text: (B, N, D) projected words.
+            video_mask: (B, L) bool.
+            text_mask: (B, N) bool.
+
+        Returns:
+            (B, L, D) refined clips.
+        """
+        sentence = self.pool_sentence(text, text_mask)
+        similarity = nn.functional.cosine_similarity(video, sentence.unsqueeze(1), dim=-1, eps=1e-8)
+        similarity = (similarity + (~video_mask).to(video.dtype) * PADDED_CLIP_SIMILARITY).unsqueeze(-1)
+        words = self.correlate_words(video, text, text_mask)
+        if self.training and self.dropout.p > 0:
+            branches = (video, similarity * self.similarity_weight[:, 0], sentence.unsqueeze(1), words)
+            mixed = self.mixer(torch.cat([self.dropout(branch.expand_as(video)) for branch in branches], dim=-1))
+        else:
+            # Without dropout three branches have rank one along the clips: mix them before they spread over L.
+            of_video, of_similarity, of_sentence, of_words = self.mixer.weight.chunk(4, dim=1)
+            mixed = (
+                nn.functional.linear(video, of_video, self.mixer.bias)
+                + similarity * (of_similarity @ self.similarity_weight)[:, 0]
+                + nn.functional.linear(sentence, of_sentence).unsqueeze(1)
+                + nn.functional.linear(words, of_words)
+            )
+        return self.dropout(nn.functional.relu(mixed))
