@@ -87,13 +87,14 @@ class VideoLightsAttentionBase(nn.Module):
         attention: Callable = ALL_ATTENTION_FUNCTIONS.get_interface(
             self.config._attn_implementation, eager_attention_forward
         )
+        # Scaling the query before the product, as the release does, keeps the rounding of its numbers.
         output, weights = attention(
             self,
-            query,
+            query * query.shape[-1] ** -0.5,
             key,
             value,
             attention_mask,
-            scaling=query.shape[-1] ** -0.5,
+            scaling=1.0,
             dropout=self.config.dropout if self.training else 0.0,
         )
         return self.out_proj(output.flatten(2)), weights
@@ -202,7 +203,7 @@ class VideoLightsFeatureRefinement(nn.Module):
 
     Four branches meet in one linear mixer: the clip itself, its similarity to the sentence, the sentence, and a word
     branch. In the released model every word carries the same vector, so that branch is the constant
-    `correlation_query_weight * correlation_value_weight`; it is computed as one.
+    `correlation_query_weight * correlation_value_weight`, and is computed as one.
     """
 
     def __init__(self, config: VideoLightsConfig):
@@ -222,10 +223,13 @@ class VideoLightsFeatureRefinement(nn.Module):
         scores = (text @ self.pool_weight).squeeze(-1).float().masked_fill(~text_mask, -1e30)
         return (scores.softmax(-1).to(text.dtype).unsqueeze(1) @ text).squeeze(1)
 
-    def correlate_words(self, video: torch.Tensor, text: torch.Tensor, text_mask: torch.Tensor) -> torch.Tensor:
-        """Word evidence of each clip, (B, L, D) or broadcastable to it."""
-        if not self.attended_words:
-            return (self.correlation_query_weight * self.correlation_value_weight).unsqueeze(0)
+    @property
+    def constant_word(self) -> torch.Tensor:
+        """(D,) the vector that every word carries in the released word branch."""
+        return (self.correlation_query_weight * self.correlation_value_weight)[0]
+
+    def attend_words(self, video: torch.Tensor, text: torch.Tensor, text_mask: torch.Tensor) -> torch.Tensor:
+        """Softmax-weighted sum of the valid words for each clip, (B, L, D)."""
         scores = (video @ text.transpose(1, 2)).float().masked_fill(~text_mask.unsqueeze(1), -1e30)
         return scores.softmax(-1).to(text.dtype) @ text
 
@@ -246,17 +250,15 @@ class VideoLightsFeatureRefinement(nn.Module):
         sentence = self.pool_sentence(text, text_mask)
         similarity = nn.functional.cosine_similarity(video, sentence.unsqueeze(1), dim=-1, eps=1e-8)
         similarity = (similarity + (~video_mask).to(video.dtype) * PADDED_CLIP_SIMILARITY).unsqueeze(-1)
-        words = self.correlate_words(video, text, text_mask)
-        if self.training and self.dropout.p > 0:
-            branches = (video, similarity * self.similarity_weight[:, 0], sentence.unsqueeze(1), words)
-            mixed = self.mixer(torch.cat([self.dropout(branch.expand_as(video)) for branch in branches], dim=-1))
+        branches = [video, similarity * self.similarity_weight[:, 0], sentence.unsqueeze(1)]
+        weight, bias = self.mixer.weight, self.mixer.bias
+        if self.attended_words:
+            branches.append(self.attend_words(video, text, text_mask))
+        elif self.training and self.dropout.p > 0:
+            branches.append(self.constant_word.view(1, 1, -1))
         else:
-            # Without dropout three branches have rank one along the clips: mix them before they spread over L.
-            of_video, of_similarity, of_sentence, of_words = self.mixer.weight.chunk(4, dim=1)
-            mixed = (
-                nn.functional.linear(video, of_video, self.mixer.bias)
-                + similarity * (of_similarity @ self.similarity_weight)[:, 0]
-                + nn.functional.linear(sentence, of_sentence).unsqueeze(1)
-                + nn.functional.linear(words, of_words)
-            )
-        return self.dropout(nn.functional.relu(mixed))
+            # Without dropout the constant branch is part of the bias and costs nothing.
+            weight, of_words = weight.split([3 * video.shape[-1], video.shape[-1]], dim=1)
+            bias = nn.functional.linear(self.constant_word, of_words, bias)
+        mixed = torch.cat([self.dropout(branch.expand_as(video)) for branch in branches], dim=-1)
+        return self.dropout(nn.functional.relu(nn.functional.linear(mixed, weight, bias)))
