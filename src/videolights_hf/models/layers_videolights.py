@@ -254,10 +254,10 @@ class VideoLightsFeatureRefinement(nn.Module):
         weight, bias = self.mixer.weight, self.mixer.bias
         if self.attended_words:
             branches.append(self.attend_words(video, text, text_mask))
-        elif self.training and self.dropout.p > 0:
+        elif self.training or torch.is_grad_enabled():
             branches.append(self.constant_word.view(1, 1, -1))
         else:
-            # Without dropout the constant branch is part of the bias and costs nothing.
+            # At inference the constant branch is part of the bias and costs nothing.
             weight, of_words = weight.split([3 * video.shape[-1], video.shape[-1]], dim=1)
             bias = nn.functional.linear(self.constant_word, of_words, bias)
         mixed = torch.cat([self.dropout(branch.expand_as(video)) for branch in branches], dim=-1)
