@@ -26,12 +26,12 @@ def test_padding_is_zero_and_masked_and_nothing_is_lost():
     batch = VideoLightsDataCollator()(items)
     assert batch["video_features"].shape == (2, 5, 6)
     assert batch["text_features"].shape == (2, 7, 4)
-    assert batch["video_attention_mask"].tolist() == [[True] * 5, [True] * 3 + [False] * 2]
+    assert batch["video_attention_mask"].tolist() == [[1] * 5, [1] * 3 + [0] * 2]
     assert batch["text_attention_mask"].sum(1).tolist() == [3, 7]
     labels = batch["labels"]
     assert labels["span_mask"].tolist() == [[True, False, False], [True] * 3]
     for row, source in enumerate(items):
-        video_mask, text_mask = batch["video_attention_mask"][row], batch["text_attention_mask"][row]
+        video_mask, text_mask = (batch[f"{modality}_attention_mask"][row].bool() for modality in ("video", "text"))
         np.testing.assert_array_equal(batch["video_features"][row][video_mask], source["video_features"])
         np.testing.assert_array_equal(batch["text_features"][row][text_mask], source["text_features"])
         np.testing.assert_array_equal(labels["saliency"][row][video_mask], source["labels"]["saliency"])

@@ -20,8 +20,8 @@ class VideoLightsDataCollator:
     An item holds `video_features` (L, Dv), `text_features` (N, Dt), optionally `audio_features` (L, Da), and
     optionally `labels` with `spans` (K, 2), `saliency` (L,), `positive_clips` (P,) and `negative_clips` (P,).
 
-    The batch holds `video_features` (B, L, Dv), `video_attention_mask` (B, L), `text_features` (B, N, Dt),
-    `text_attention_mask` (B, N), `audio_features` (B, L, Da) if the items have them, and, where every item is
+    The batch holds `video_features` (B, L, Dv), `video_attention_mask` (B, L) of ones and zeros, `text_features`
+    (B, N, Dt), `text_attention_mask` (B, N), `audio_features` (B, L, Da) if the items have them, and, where every item is
     labelled, `labels`: `spans` (B, K, 2), `span_mask` (B, K) bool, `saliency` (B, L), zero on padding,
     `positive_clips` and `negative_clips` (B, P). K is at least one: a batch of highlight-only rows has one span of
     zeros whose mask is False.
@@ -48,8 +48,12 @@ class VideoLightsDataCollator:
         if not items:
             raise ValueError("A batch needs at least one item.")
         batch: dict[str, Any] = {}
-        batch["video_features"], batch["video_attention_mask"] = _pad([item["video_features"] for item in items])
-        batch["text_features"], batch["text_attention_mask"] = _pad([self._text(item) for item in items])
+        for modality, features in (
+            ("video", [item["video_features"] for item in items]),
+            ("text", [self._text(item) for item in items]),
+        ):
+            padded, mask = _pad(features)
+            batch[f"{modality}_features"], batch[f"{modality}_attention_mask"] = padded, mask.long()
         if _all_or_none(items, "audio_features"):
             batch["audio_features"], _ = _pad([item["audio_features"] for item in items])
         if _all_or_none(items, "labels"):

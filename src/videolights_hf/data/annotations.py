@@ -1,0 +1,202 @@
+"""Annotation files: JSON Lines, one query a line, checked line by line."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from .specs import DatasetSpec, get_dataset_spec, unknown_name
+
+# Durations are written with two or three digits while windows are not always cut to them.
+_TIME_TOLERANCE = 1e-3
+_MAX_LISTED_PROBLEMS = 10
+_LABEL_FIELDS = ("relevant_windows", "relevant_clip_ids", "saliency_scores", "label")
+_REQUIRED_FIELDS = {
+    "graded": ("relevant_windows", "relevant_clip_ids", "saliency_scores"),
+    "window": ("relevant_windows",),
+    "annotators": ("label", "domain"),
+    "binary": ("label", "domain"),
+}
+
+
+class AnnotationError(ValueError):
+    """An annotation file that cannot be used.
+
+    Attributes:
+        problems: Every problem found, as `"FILE:LINE: what is wrong"`.
+    """
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = list(problems)
+        listed = "\n".join(f"  {problem}" for problem in self.problems[:_MAX_LISTED_PROBLEMS])
+        more = len(self.problems) - _MAX_LISTED_PROBLEMS
+        tail = f"\n  ... and {more} more" if more > 0 else ""
+        super().__init__(f"{len(self.problems)} problem(s) in the annotations:\n{listed}{tail}")
+
+
+def read_annotations(
+    path: str | os.PathLike, dataset: str | DatasetSpec = "custom", domain: str | None = None
+) -> list[dict[str, Any]]:
+    """Reads and checks a file of annotations.
+
+    Every row has `qid`, `query`, `vid` and `duration` (seconds; for TVSum, clips). A labelled row also has what its
+    dataset's label rule needs: `relevant_windows` (start and end in seconds), `relevant_clip_ids` with
+    `saliency_scores` (0 to 4 per annotator), or `label` (clips x annotators) with `domain`. Rows of a test split may
+    have no labels, but not some of them. Fields that are not known here are kept.
+
+    Args:
+        path: A JSON Lines file.
+        dataset: A key of `DATASETS`, or a spec.
+        domain: Keep the rows of this domain alone.
+
+    Raises:
+        AnnotationError: Naming file and line, for a line that is not JSON, a field that is missing or of the wrong
+            kind, a window that is reversed, empty or outside the video, a relevant clip outside the video, or a qid
+            that occurs twice; for a file without annotations.
+        ValueError: For an unknown dataset or domain, with the nearest known one.
+        FileNotFoundError: If there is no such file.
+    """
+    spec = get_dataset_spec(dataset)
+    problems: list[str] = []
+    rows: list[dict[str, Any]] = []
+    first_line: dict[str, int] = {}
+    unlabelled: list[int] = []
+    for number, line in enumerate(Path(path).read_bytes().splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line.decode("utf-8-sig"))
+        except ValueError as error:
+            problems.append(f"{path}:{number}: not JSON ({error})")
+            continue
+        faults = row_faults(row, spec)
+        if not faults:
+            qid = str(row["qid"])
+            if qid in first_line:
+                faults.append(f"qid {row['qid']!r} is already on line {first_line[qid]}; qids must be unique")
+            first_line.setdefault(qid, number)
+            if not is_labelled(row):
+                unlabelled.append(number)
+        problems += [f"{path}:{number}: {fault}" for fault in faults]
+        rows.append(row)
+    if unlabelled and len(unlabelled) < len(rows):
+        problems += [f"{path}:{number}: no labels, while other lines have them" for number in unlabelled]
+    if not problems and not rows:
+        problems.append(f"{path}: no annotations; an empty split cannot be used")
+    if problems:
+        raise AnnotationError(problems)
+    return rows if domain is None else select_domain(rows, domain)
+
+
+def is_labelled(row: Mapping[str, Any]) -> bool:
+    """Whether a row has labels of any kind (a test split may have none)."""
+    return any(row.get(field) is not None for field in _LABEL_FIELDS)
+
+
+def domains_of(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The domains that occur, in alphabetical order; empty for a dataset without domains."""
+    return sorted({row["domain"] for row in rows if row.get("domain") is not None})
+
+
+def select_domain(rows: Sequence[dict[str, Any]], domain: str) -> list[dict[str, Any]]:
+    """The rows of one domain (TVSum, YouTube Highlights).
+
+    Raises:
+        ValueError: If no row has the domain, with the nearest one that exists.
+    """
+    known = domains_of(rows)
+    if domain not in known:
+        if not known:
+            raise ValueError(f"Domain {domain!r} was asked for, but these annotations have no domains.")
+        raise ValueError(unknown_name("domain", domain, known))
+    return [row for row in rows if row.get("domain") == domain]
+
+
+def expected_num_clips(row: Mapping[str, Any], clip_length: float) -> int:
+    """How many clips the annotation implies: rows of `label`, else duration over clip length, rounded up."""
+    if row.get("label"):
+        return len(row["label"])
+    return max(1, math.ceil(row["duration"] / clip_length - 1e-6))
+
+
+def row_faults(row: Any, spec: DatasetSpec) -> list[str]:
+    """What is wrong with one annotation row; empty if nothing is."""
+    if not isinstance(row, dict):
+        return [f"a JSON object is needed, got {type(row).__name__}"]
+    faults = []
+    if not isinstance(row.get("qid"), (int, str)) or isinstance(row.get("qid"), bool) or row["qid"] == "":
+        faults.append("'qid' must be a number or a non-empty string")
+    for field in ("query", "vid"):
+        if not isinstance(row.get(field), str) or not row[field].strip():
+            faults.append(f"{field!r} must be a non-empty string")
+    if not _is_number(row.get("duration")) or row["duration"] <= 0:
+        faults.append("'duration' must be a positive number of seconds")
+    if row.get("domain") is not None and not isinstance(row["domain"], str):
+        faults.append("'domain' must be a string")
+    if faults or not is_labelled(row):
+        return faults
+    missing = [field for field in _REQUIRED_FIELDS.get(spec.label_rule, ()) if row.get(field) is None]
+    if missing:
+        return [f"{', '.join(map(repr, missing))} missing; dataset {spec.name!r} needs it for a labelled query"]
+    if row.get("relevant_windows") is not None:
+        faults += _window_faults(row["relevant_windows"], row["duration"])
+    if row.get("relevant_clip_ids") is not None or row.get("saliency_scores") is not None:
+        faults += _score_faults(row, spec.clip_length)
+    if row.get("label") is not None:
+        faults += _label_faults(row["label"], spec.label_range)
+    return faults
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _window_faults(windows: Any, duration: float) -> list[str]:
+    if not isinstance(windows, list) or not windows:
+        return ["'relevant_windows' must be a list of [start, end]; leave it out for an unlabelled query"]
+    faults = []
+    for window in windows:
+        if not (isinstance(window, list) and len(window) == 2 and all(map(_is_number, window))):
+            faults.append(f"window {window!r} is not [start, end] in seconds")
+        elif window[1] <= window[0]:
+            faults.append(f"window {window} is empty or reversed; its start must come before its end")
+        elif window[0] < 0 or window[1] > duration + _TIME_TOLERANCE:
+            faults.append(f"window {window} is outside the video of {duration} s; cut it or mend the duration")
+    return faults
+
+
+def _score_faults(row: Mapping[str, Any], clip_length: float) -> list[str]:
+    ids, scores = row.get("relevant_clip_ids"), row.get("saliency_scores")
+    if not (isinstance(ids, list) and isinstance(scores, list) and ids and len(ids) == len(scores)):
+        return ["'relevant_clip_ids' and 'saliency_scores' must be lists of the same length, and not empty"]
+    if not all(isinstance(clip, int) and not isinstance(clip, bool) for clip in ids) or len(set(ids)) < len(ids):
+        return ["'relevant_clip_ids' must be whole numbers, each once"]
+    faults = []
+    outside = [clip for clip in ids if clip < 0 or clip * clip_length >= row["duration"]]
+    if outside:
+        faults.append(f"relevant clips {outside} are outside the video of {row['duration']} s")
+    if _width(scores) is None or not all(0 <= score <= 4 for clip in scores for score in clip):
+        faults.append("'saliency_scores' must hold the same number of scores from 0 to 4 for every clip")
+    return faults
+
+
+def _label_faults(label: Any, label_range: tuple[float, float] | None) -> list[str]:
+    if not isinstance(label, list) or _width(label) is None:
+        return ["'label' must hold the same number of scores for every clip"]
+    if label_range is not None:
+        low, high = label_range
+        if not all(low <= score <= high for clip in label for score in clip):
+            return [f"'label' must hold scores from {low} to {high}"]
+    return []
+
+
+def _width(rows: list) -> int | None:
+    """The number of columns of a rectangular list of numbers; `None` for anything else."""
+    if not rows or not all(isinstance(row, list) and row and all(map(_is_number, row)) for row in rows):
+        return None
+    widths = {len(row) for row in rows}
+    return widths.pop() if len(widths) == 1 else None
