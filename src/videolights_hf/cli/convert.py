@@ -1,0 +1,67 @@
+"""`videolights convert`: the authors' released checkpoints to this package's folders, and back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .terminal import hide_progress_bars_of_libraries
+
+
+def convert(
+    source: Annotated[
+        Path, typer.Argument(metavar="CHECKPOINT", help="A released .ckpt file; with --reverse a model folder.")
+    ],
+    output: Annotated[
+        Path, typer.Argument(metavar="OUTPUT_DIR", help="The folder to write; with --reverse the .ckpt file.")
+    ],
+    reverse: Annotated[
+        bool, typer.Option("--reverse", help="From a model folder to a checkpoint under the release's names.")
+    ] = False,
+    video_backbone: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=WIDTH",
+            help="A video backbone of the checkpoint, in channel order; repeat for each. Only needed where the widths "
+            "are not those of a published model.",
+        ),
+    ] = None,
+    text_backbone: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=WIDTH", help="The same for a text encoder.")
+    ] = None,
+) -> None:
+    """Convert a released checkpoint to a model folder, or back with --reverse.
+
+    The checkpoint is read safely: only tensors and plain values are let through, and nothing in it is run.
+
+    [bold]Examples[/bold]
+
+        videolights convert model_best.ckpt videolights-b-qvhighlights
+
+        videolights convert --reverse videolights-b-qvhighlights model_best.ckpt
+    """
+    backbones = {"--video-backbone": _parse(video_backbone), "--text-backbone": _parse(text_backbone)}
+    given = [name for name, value in backbones.items() if value is not None]
+    if reverse and given:
+        raise typer.BadParameter("a model folder knows its backbones; leave this out with --reverse", param_hint=given)
+
+    from videolights_hf.conversion import convert_checkpoint, convert_to_release
+
+    hide_progress_bars_of_libraries()
+    if reverse:
+        convert_to_release(source, output)
+    else:
+        convert_checkpoint(source, output, *backbones.values())
+    typer.echo(f"Wrote {output}")
+
+
+def _parse(backbones: list[str] | None) -> list[list[str | int]] | None:
+    parsed = []
+    for backbone in backbones or []:
+        name, _, width = backbone.partition("=")
+        if not name or not width.isdecimal() or int(width) == 0:
+            raise typer.BadParameter(f"{backbone!r} is not NAME=WIDTH, such as clip=512")
+        parsed.append([name, int(width)])
+    return parsed or None

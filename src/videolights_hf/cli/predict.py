@@ -1,0 +1,162 @@
+"""`videolights predict`: moments and highlights of a video file, as a table, JSON, a picture and cut-out clips."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .terminal import hide_progress_bars_of_libraries
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from videolights_hf.models.pipeline_videolights import VideoMomentRetrievalPipeline
+
+PICTURE_FORMATS = (".jpg", ".pdf", ".png", ".svg")
+
+
+class Dtype(str, Enum):
+    """Floating-point types to run in."""
+
+    auto = "auto"
+    float32 = "float32"
+    float16 = "float16"
+    bfloat16 = "bfloat16"
+
+
+def predict(
+    video: Annotated[Path, typer.Argument(metavar="VIDEO", help="The video file.")],
+    sentences: Annotated[
+        list[str], typer.Argument(metavar="SENTENCE", help="What to look for; the video is encoded once for all.")
+    ],
+    model: Annotated[str, typer.Option(metavar="PATH_OR_ID", help="A model folder, or its id on the Hub.")],
+    json_path: Annotated[
+        Path | None, typer.Option("--json", metavar="OUT", help="Write moments and saliency to this file.")
+    ] = None,
+    plot_path: Annotated[
+        Path | None,
+        typer.Option(
+            "--plot", metavar="OUT.png", help="Draw saliency and moments over thumbnails (.png, .jpg, .pdf or .svg)."
+        ),
+    ] = None,
+    cut_dir: Annotated[
+        Path | None, typer.Option("--cut", metavar="DIR", help="Cut the moments out, as mp4 files in this folder.")
+    ] = None,
+    top_k: Annotated[int, typer.Option(min=1, help="Moments for a sentence, at most.")] = 5,
+    threshold: Annotated[float, typer.Option(min=0, max=1, help="Leave out moments with a lower score.")] = 0.0,
+    nms: Annotated[
+        float, typer.Option(min=0, max=1, help="Of moments with a larger temporal IoU keep the best; 1 keeps all.")
+    ] = 0.7,
+    device: Annotated[
+        str | None,
+        typer.Option(help="Where to run: cpu, cuda, cuda:1, mps ... By default the first accelerator there is."),
+    ] = None,
+    dtype: Annotated[
+        Dtype, typer.Option(help="Precision. auto: the model as it was saved, the feature backbones in float32.")
+    ] = Dtype.auto,
+    batch_size: Annotated[
+        int, typer.Option(min=1, help="Sentences, times windows of a long video, that run at once.")
+    ] = 16,
+) -> None:
+    """Find the moments of a video that sentences describe.
+
+    A video may be of any length; one longer than the model takes runs in overlapping windows.
+
+    [bold]Example[/bold]
+
+        videolights predict trip.mp4 "a dog runs" "people eat" --model DIR --plot a.png
+    """
+    _check_outputs(plot_path, cut_dir)
+    pipe = _load(model, device, dtype)
+    results = pipe(video, sentences, top_k=top_k, score_threshold=threshold, nms_threshold=nms, batch_size=batch_size)
+    _print_tables(results)
+    if json_path is not None:
+        json_path.parent.mkdir(parents=True, exist_ok=True)
+        content = {"video": str(video), "model": model, "predictions": results}
+        json_path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        typer.echo(f"Wrote {json_path}")
+    if plot_path is not None:
+        from videolights_hf.visualization import plot_moments
+
+        plot_path.parent.mkdir(parents=True, exist_ok=True)
+        plot_moments(results, video).savefig(plot_path, dpi=150)
+        typer.echo(f"Wrote {plot_path}")
+    if cut_dir is not None:
+        _cut(video, results, cut_dir)
+
+
+def _check_outputs(plot_path: Path | None, cut_dir: Path | None) -> None:
+    """Fail before the long work, not after it."""
+    if plot_path is not None:
+        if plot_path.suffix.lower() not in PICTURE_FORMATS:
+            raise typer.BadParameter(f"{plot_path}: choose one of {', '.join(PICTURE_FORMATS)}", param_hint="--plot")
+        if importlib.util.find_spec("matplotlib") is None:
+            raise ImportError('Pictures need matplotlib: pip install "videolights-hf[viz]".')
+    if cut_dir is not None:
+        cut_dir.mkdir(parents=True, exist_ok=True)
+
+
+def _load(model: str, device: str | None, dtype: Dtype) -> VideoMomentRetrievalPipeline:
+    import torch
+    from huggingface_hub.errors import StrictDataclassError
+    from safetensors import SafetensorError
+
+    from videolights_hf.models.modeling_videolights import VideoLightsForMomentRetrieval
+    from videolights_hf.models.pipeline_videolights import VideoMomentRetrievalPipeline
+    from videolights_hf.models.processing_videolights import VideoLightsProcessor
+
+    hide_progress_bars_of_libraries()
+    if not Path(model).is_dir() and (model.startswith((".", "/", "~")) or model.count("/") > 1):
+        raise FileNotFoundError(f"No such model folder: {model}")
+    # Not by `pipeline(...)`, which wraps what is wrong with a checkpoint in tracebacks.
+    try:
+        network = VideoLightsForMomentRetrieval.from_pretrained(model, dtype=dtype.value)
+        processor = VideoLightsProcessor.from_pretrained(model)
+    except (StrictDataclassError, SafetensorError, RuntimeError) as error:
+        raise ValueError(f"The model {model} cannot be loaded: {error}") from error
+    chosen = {} if dtype is Dtype.auto else {"dtype": getattr(torch, dtype.value)}
+    try:
+        return VideoMomentRetrievalPipeline(network, processor, device=device, **chosen)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"Cannot run on the device {device!r}: {error}") from error
+
+
+def _print_tables(results: list[dict[str, Any]]) -> None:
+    from rich.console import Console
+
+    console = Console()
+    for result in results:
+        console.print(_table(result))
+
+
+def _table(result: dict[str, Any]) -> Table:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    from videolights_hf.visualization import format_time
+
+    table = Table(title=Text(result["query"], style="bold"), title_justify="left", box=box.SIMPLE_HEAD)
+    for column in ("moment", "start", "end", "score"):
+        table.add_column(column, justify="right")
+    for rank, moment in enumerate(result["moments"], start=1):
+        times = (format_time(moment[name], decimals=1) for name in ("start", "end"))
+        table.add_row(str(rank), *times, f"{moment['score']:.2f}")
+    if not result["moments"]:
+        table.caption = "No moment found."
+    return table
+
+
+def _cut(video: Path, results: list[dict[str, Any]], directory: Path) -> None:
+    from videolights_hf.cutting import cut_moment, moment_file_name
+
+    for result in results:
+        for moment in result["moments"]:
+            start, end = moment["start"], moment["end"]
+            path = cut_moment(video, start, end, directory / moment_file_name(result["query"], start, end))
+            typer.echo(f"Wrote {path}")
