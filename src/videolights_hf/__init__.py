@@ -1,0 +1,75 @@
+"""VideoLights for Transformers: find the moments in a video that a sentence describes, and score every clip."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from ._registration import register_with_transformers
+
+__version__ = "0.1.0"
+
+# Names are imported from their modules when first used, so that `import videolights_hf` costs little.
+_EXPORTS = {
+    "models.configuration_videolights": ["VideoLightsConfig"],
+    "models.modeling_videolights": ["VideoLightsForMomentRetrieval", "VideoLightsModel", "VideoLightsPreTrainedModel"],
+    "models.outputs_videolights": ["VideoLightsModelOutput", "VideoLightsMomentRetrievalOutput"],
+    "models.loss_videolights": ["VideoLightsLoss"],
+    "models.processing_videolights": ["VideoLightsProcessor"],
+    "models.features_videolights": ["VideoFeatures"],
+    "models.backbones_videolights": ["ClipBackbone", "FeatureBackbone"],
+    "models.pipeline_videolights": ["VideoMomentRetrievalPipeline"],
+    "conversion": ["convert_checkpoint", "convert_to_release"],
+    "visualization": ["plot_moments"],
+}
+_MODULE_OF = {name: module for module, names in _EXPORTS.items() for name in names}
+
+if TYPE_CHECKING:
+    from .conversion import convert_checkpoint, convert_to_release
+    from .models.backbones_videolights import ClipBackbone, FeatureBackbone
+    from .models.configuration_videolights import VideoLightsConfig
+    from .models.features_videolights import VideoFeatures
+    from .models.loss_videolights import VideoLightsLoss
+    from .models.modeling_videolights import (
+        VideoLightsForMomentRetrieval,
+        VideoLightsModel,
+        VideoLightsPreTrainedModel,
+    )
+    from .models.outputs_videolights import VideoLightsModelOutput, VideoLightsMomentRetrievalOutput
+    from .models.pipeline_videolights import VideoMomentRetrievalPipeline
+    from .models.processing_videolights import VideoLightsProcessor
+    from .visualization import plot_moments
+
+__all__ = [
+    "ClipBackbone",
+    "FeatureBackbone",
+    "VideoFeatures",
+    "VideoLightsConfig",
+    "VideoLightsForMomentRetrieval",
+    "VideoLightsLoss",
+    "VideoLightsModel",
+    "VideoLightsModelOutput",
+    "VideoLightsMomentRetrievalOutput",
+    "VideoLightsPreTrainedModel",
+    "VideoLightsProcessor",
+    "VideoMomentRetrievalPipeline",
+    "__version__",
+    "convert_checkpoint",
+    "convert_to_release",
+    "plot_moments",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f".{_MODULE_OF[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
+register_with_transformers()

@@ -1,0 +1,93 @@
+"""Makes transformers' Auto classes and `pipeline` know VideoLights, without importing them before they are used.
+
+`import videolights_hf` stays quick: each registration waits for the transformers module that it adds to.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+
+
+def _register_config() -> None:
+    from transformers import AutoConfig
+
+    from videolights_hf.models.configuration_videolights import VideoLightsConfig
+
+    AutoConfig.register(VideoLightsConfig.model_type, VideoLightsConfig, exist_ok=True)
+
+
+def _register_model() -> None:
+    from transformers import AutoModel
+
+    from videolights_hf.models.configuration_videolights import VideoLightsConfig
+    from videolights_hf.models.modeling_videolights import VideoLightsForMomentRetrieval
+
+    AutoModel.register(VideoLightsConfig, VideoLightsForMomentRetrieval, exist_ok=True)
+
+
+def _register_processor() -> None:
+    from transformers import AutoProcessor
+
+    from videolights_hf.models.configuration_videolights import VideoLightsConfig
+    from videolights_hf.models.processing_videolights import VideoLightsProcessor
+
+    AutoProcessor.register(VideoLightsConfig, VideoLightsProcessor, exist_ok=True)
+
+
+def _register_pipeline() -> None:
+    from videolights_hf.models.pipeline_videolights import register_pipeline
+
+    register_pipeline()
+
+
+_REGISTRATIONS: dict[str, Callable[[], None]] = {
+    "transformers.models.auto.configuration_auto": _register_config,
+    "transformers.models.auto.modeling_auto": _register_model,
+    "transformers.models.auto.processing_auto": _register_processor,
+    "transformers.pipelines": _register_pipeline,
+}
+
+
+class _RegisteringLoader(Loader):
+    """Loads a module as its own loader does, then registers."""
+
+    def __init__(self, loader: Loader, register: Callable[[], None]):
+        self.loader = loader
+        self.register = register
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        return self.loader.create_module(spec)
+
+    def exec_module(self, module: ModuleType) -> None:
+        # The module keeps its own loader, which resource and source look-ups ask for.
+        module.__spec__.loader = module.__loader__ = self.loader
+        self.loader.exec_module(module)
+        self.register()
+
+
+class _RegistrationFinder(MetaPathFinder):
+    """Stands in front of the other finders and wraps the loader of the modules that are waited for."""
+
+    def find_spec(self, fullname: str, path=None, target=None) -> ModuleSpec | None:
+        register = _REGISTRATIONS.get(fullname)
+        if register is None:
+            return None
+        for finder in sys.meta_path:
+            spec = None if finder is self else finder.find_spec(fullname, path, target)
+            if spec is not None and spec.loader is not None:
+                spec.loader = _RegisteringLoader(spec.loader, register)
+                return spec
+        return None
+
+
+def register_with_transformers() -> None:
+    """Register now what transformers has loaded, and the rest when it loads."""
+    for module, register in _REGISTRATIONS.items():
+        if module in sys.modules:
+            register()
+    if not any(isinstance(finder, _RegistrationFinder) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _RegistrationFinder())
