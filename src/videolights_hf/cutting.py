@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -123,9 +123,8 @@ def _pictures(source: InputContainer, start: float, end: float) -> Iterator[tupl
     """Give the pictures on show from `start` to `end`, each with its time after `start`."""
     stream = source.streams.video[0]
     stream.thread_type = "AUTO"
-    source.seek(round(start / stream.time_base), stream=stream)
     on_show = None
-    for frame in source.decode(stream):
+    for frame in _decode_from(source, stream, start):
         if frame.time >= end:
             break
         if on_show is not None and frame.time > start:
@@ -137,12 +136,25 @@ def _pictures(source: InputContainer, start: float, end: float) -> Iterator[tupl
 
 def _sounds(source: InputContainer, start: float, end: float) -> Iterator[tuple[float, AudioFrame]]:
     stream = source.streams.audio[0]
-    source.seek(round(start / stream.time_base), stream=stream)
-    for frame in source.decode(stream):
+    for frame in _decode_from(source, stream, start):
         if frame.time >= end:
             break
         if frame.time >= start:
             yield frame.time - start, frame
+
+
+def _decode_from(source: InputContainer, stream: Stream, time: float) -> Iterator[Any]:
+    """Decode from some frame at or before `time` on, or from the first one."""
+    source.seek(round(time / stream.time_base), stream=stream)
+    frames = source.decode(stream)
+    first = next(frames, None)
+    if first is not None and first.time <= time:
+        yield first
+    else:
+        # Containers without an index may end up behind it.
+        source.seek(0)
+        frames = source.decode(stream)
+    yield from frames
 
 
 def _upright(frame: VideoFrame) -> VideoFrame:
