@@ -100,13 +100,14 @@ def label_of(qids: Sequence[Hashable] | None, row: int) -> str:
 def _describe_malformed_row(
     rows: Sequence[Sequence], name: str, columns: int | None, qids: Sequence[Hashable] | None
 ) -> str:
+    shape = () if columns is None else (columns,)
+    row, entry = next((row, entry) for row, entries in enumerate(rows) for entry in entries if _shape(entry) != shape)
     expected = "one number" if columns is None else f"{columns} numbers"
-    for row, entries in enumerate(rows):
-        for entry in entries:
-            try:
-                shape = np.asarray(entry, dtype=np.float64).shape
-            except (TypeError, ValueError):
-                shape = None
-            if shape != (() if columns is None else (columns,)):
-                return f"{name} of query {label_of(qids, row)}: each entry must be {expected}, but one is {entry!r}"
-    return f"{name}: each entry must be {expected}"
+    return f"{name} of query {label_of(qids, row)}: each entry must be {expected}, but one is {entry!r}"
+
+
+def _shape(entry: object) -> tuple[int, ...] | None:
+    try:
+        return np.asarray(entry, dtype=np.float64).shape
+    except (TypeError, ValueError):
+        return None

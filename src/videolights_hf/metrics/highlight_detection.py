@@ -7,6 +7,7 @@ once.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Mapping, Sequence
 
 import numpy as np
@@ -174,7 +175,8 @@ def _average_precision(
     scores: np.ndarray, score_mask: np.ndarray, labels: np.ndarray, clip_mask: np.ndarray
 ) -> np.ndarray:
     num_queries, num_clips = clip_mask.shape
-    labellings = np.moveaxis(labels.reshape(num_queries, num_clips, -1), 2, 1) & clip_mask[:, None]
+    flat_labels = labels.reshape(num_queries, num_clips, math.prod(labels.shape[2:]))
+    labellings = np.moveaxis(flat_labels, 2, 1) & clip_mask[:, None]
     fitted = np.zeros((num_queries, num_clips))
     shared = min(num_clips, scores.shape[1])
     fitted[:, :shared] = scores[:, :shared]
