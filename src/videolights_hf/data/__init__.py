@@ -7,13 +7,27 @@ from importlib import import_module
 from typing import Any
 
 _EXPORTS = {
+    "AnnotationError": "annotations",
     "DATASETS": "specs",
     "DatasetSpec": "specs",
+    "FeatureBuildError": "build",
+    "FeatureDataset": "dataset",
+    "FeatureFileError": "features",
+    "ItemBuilder": "dataset",
     "LABEL_RULES": "labels",
+    "StreamingFeatureDataset": "streaming",
     "VideoLightsDataCollator": "collator",
+    "build_feature_dataset": "build",
+    "domains_of": "annotations",
     "draw_generator": "labels",
+    "export_parquet": "tables",
     "get_dataset_spec": "specs",
+    "load_feature_dataset": "tables",
     "make_labels": "labels",
+    "push_feature_dataset": "tables",
+    "read_annotations": "annotations",
+    "select_domain": "annotations",
+    "table_backbones": "dataset",
 }
 
 __all__ = sorted(_EXPORTS)

@@ -21,6 +21,7 @@ _REQUIRED_FIELDS = {
     "annotators": ("label", "domain"),
     "binary": ("label", "domain"),
 }
+_LABEL_RANGES = {"annotators": (1, 5), "binary": (0, 1)}
 
 
 class AnnotationError(ValueError):
@@ -147,7 +148,7 @@ def row_faults(row: Any, spec: DatasetSpec) -> list[str]:
     if row.get("relevant_clip_ids") is not None or row.get("saliency_scores") is not None:
         faults += _score_faults(row, spec.clip_length)
     if row.get("label") is not None:
-        faults += _label_faults(row["label"], spec.label_range)
+        faults += _label_faults(row, spec)
     return faults
 
 
@@ -184,13 +185,13 @@ def _score_faults(row: Mapping[str, Any], clip_length: float) -> list[str]:
     return faults
 
 
-def _label_faults(label: Any, label_range: tuple[float, float] | None) -> list[str]:
+def _label_faults(row: Mapping[str, Any], spec: DatasetSpec) -> list[str]:
+    label = row["label"]
     if not isinstance(label, list) or _width(label) is None:
         return ["'label' must hold the same number of scores for every clip"]
-    if label_range is not None:
-        low, high = label_range
-        if not all(low <= score <= high for clip in label for score in clip):
-            return [f"'label' must hold scores from {low} to {high}"]
+    low, high = _LABEL_RANGES.get(spec.rule_for(row), (-math.inf, math.inf))
+    if not all(low <= score <= high for clip in label for score in clip):
+        return [f"'label' must hold scores from {low} to {high}"]
     return []
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ from torch.utils.data import Dataset as TorchDataset
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from ..models.features_videolights import join_text_features, join_video_features
-from .annotations import domains_of, is_labelled
+from .annotations import domains_of, is_labelled, select_domain
 from .labels import MAX_WINDOWS, draw_generator, make_labels
 from .specs import unknown_name
 from .tables import (
@@ -189,7 +189,8 @@ class FeatureDataset(EpochCounter, TorchDataset):
         super().__init__()
         builder.check_columns(videos.column_names, queries.column_names)
         if domain is not None:
-            queries = queries.select(_of_domain(list(queries["domain"]), domain))
+            rows = [{"row": row, "domain": value} for row, value in enumerate(queries["domain"])]
+            queries = queries.select([row["row"] for row in select_domain(rows, domain)])
         if len(queries) == 0:
             raise ValueError("The split is empty.")
         self.builder = builder
@@ -197,9 +198,9 @@ class FeatureDataset(EpochCounter, TorchDataset):
         lost = [vid for vid in queries["vid"] if vid not in self._row_of]
         if lost:
             raise ValueError(f"{len(lost)} queries are of videos that are not in the table: {lost[:10]}.")
-        self._annotations = queries.select_columns(annotation_columns(queries))
+        self._annotations = queries.select_columns(annotation_columns(queries.column_names))
         # Columns that are not needed would be read and copied with every row.
-        self._queries = queries.select_columns([*annotation_columns(queries), *builder.text_columns])
+        self._queries = queries.select_columns([*annotation_columns(queries.column_names), *builder.text_columns])
         self._videos = videos.select_columns(builder.video_columns)
 
     @classmethod
@@ -248,16 +249,6 @@ class FeatureDataset(EpochCounter, TorchDataset):
         return [row_to_annotation(row) for row in self._annotations]
 
     @property
-    def qids(self) -> list[int | str]:
-        """Query ids in the order of the items."""
-        return list(self._annotations["qid"])
-
-    @property
-    def durations(self) -> list[float]:
-        """Durations of the videos in seconds, in the order of the items."""
-        return list(self._annotations["duration"])
-
-    @property
     def lengths(self) -> list[int]:
         """Clips of each item, known without reading features."""
         return [min(clips, self.builder.max_video_length) for clips in self._annotations["num_clips"]]
@@ -277,16 +268,6 @@ class FeatureDataset(EpochCounter, TorchDataset):
             generator: Source of randomness.
         """
         return LengthGroupedSampler(batch_size, lengths=self.lengths, generator=generator)
-
-
-def _of_domain(domains: Sequence[str | None], domain: str) -> list[int]:
-    rows = [row for row, value in enumerate(domains) if value == domain]
-    if not rows:
-        known = {value for value in domains if value is not None}
-        if not known:
-            raise ValueError(f"Domain {domain!r} was asked for, but this dataset has no domains.")
-        raise ValueError(unknown_name("domain", domain, known))
-    return rows
 
 
 def table_backbones(tables: Mapping[str, Dataset]) -> tuple[list[list], list[list]]:

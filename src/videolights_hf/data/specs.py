@@ -14,26 +14,20 @@ class DatasetSpec:
     Args:
         name: The name of the dataset.
         clip_length: Seconds per clip.
-        max_video_length: At most so many clips of a video are used.
         label_rule: A key of `videolights_hf.data.LABEL_RULES`, or `"auto"`: each row is labelled by what it has
             (`saliency_scores`, `label`, or windows alone).
-        max_text_length: At most so many tokens of a query are used.
         video_patterns: Alternatives for the names (without ending) of a video's feature files, `{id}` being the
             vid. An alternative of several names is concatenated along the feature axis.
         text_patterns: Alternatives for the names of a query's feature file, `{id}` being the qid.
         text_keys: Array names to look for in a query's `.npz`, in this order.
-        label_range: Lowest and highest value in `label`.
     """
 
     name: str
     clip_length: float
-    max_video_length: int
     label_rule: str
-    max_text_length: int = 32
     video_patterns: tuple[tuple[str, ...], ...] = (("{id}",),)
     text_patterns: tuple[str, ...] = ("{id}",)
     text_keys: tuple[str, ...] = ("last_hidden_state",)
-    label_range: tuple[float, float] | None = None
 
     def rule_for(self, annotation: dict) -> str:
         """The label rule of one row: `label_rule`, or for `"auto"` the one that fits what the row has."""
@@ -49,24 +43,21 @@ _RGB_AND_FLOW = ("{id}_rgb", "{id}_opt")
 DATASETS: dict[str, DatasetSpec] = {
     spec.name: spec
     for spec in (
-        DatasetSpec("qvhighlights", 2.0, 75, "graded", text_patterns=("qid{id}",)),
-        DatasetSpec("charades_sta", 1.0, 75, "window", text_patterns=("qid{id}",)),
-        DatasetSpec("tacos", 2.0, 1000, "window"),
+        DatasetSpec("qvhighlights", 2.0, "graded", text_patterns=("qid{id}",)),
+        DatasetSpec("charades_sta", 1.0, "window", text_patterns=("qid{id}",)),
+        DatasetSpec("tacos", 2.0, "window"),
         DatasetSpec(
             "tvsum",
             2.0,
-            1000,
             "annotators",
             video_patterns=(("{id}",), _RGB_AND_FLOW),
             text_keys=("token", "last_hidden_state"),
-            label_range=(1, 5),
         ),
-        DatasetSpec("youtube_highlights", 1.0, 1000, "binary", label_range=(0, 1)),
-        DatasetSpec("pretraining", 2.0, 75, "window", text_patterns=("qid{id}",)),
+        DatasetSpec("youtube_highlights", 1.0, "binary"),
+        DatasetSpec("pretraining", 2.0, "window", text_patterns=("qid{id}",)),
         DatasetSpec(
             "custom",
             2.0,
-            75,
             "auto",
             video_patterns=(("{id}",), _RGB_AND_FLOW),
             text_patterns=("qid{id}", "{id}"),

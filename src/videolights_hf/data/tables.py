@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -90,9 +90,9 @@ def row_to_annotation(row: Mapping[str, Any]) -> dict[str, Any]:
     return annotation | json.loads(row.get("extra") or "{}")
 
 
-def annotation_columns(table: Dataset) -> list[str]:
+def annotation_columns(columns: Iterable[str]) -> list[str]:
     """Columns of a table of queries that hold no features."""
-    return [name for name in table.column_names if not name.startswith(TEXT_PREFIX)]
+    return [name for name in columns if not name.startswith(TEXT_PREFIX)]
 
 
 def backbones_of(table: Dataset, prefix: str) -> list[str]:

@@ -1,0 +1,122 @@
+import pickle
+
+import numpy as np
+import pytest
+
+from videolights_hf.data.features import FeatureFileError, feature_files, read_feature_matrix, read_features
+
+PLAIN = (("{id}",),)
+PAIR = (("{id}",), ("{id}_rgb", "{id}_opt"))
+
+
+def save(path, array, key="features"):
+    np.save(path, array) if path.suffix == ".npy" else np.savez(path, **{key: array})
+    return path
+
+
+@pytest.mark.parametrize("name", ["a.npz", "a.npy"])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_matrices_of_both_kinds_are_read_as_float16(tmp_path, name, dtype):
+    array = np.arange(6).reshape(2, 3).astype(dtype)
+    save(tmp_path / name, array)
+    (path,) = feature_files(tmp_path, "a", PLAIN)
+    matrix = read_feature_matrix([path])
+    assert matrix.dtype == np.float16
+    np.testing.assert_array_equal(matrix, array)
+
+
+def test_the_first_key_that_is_there_is_read(tmp_path):
+    path = tmp_path / "q.npz"
+    np.savez(path, token=np.zeros((2, 2)), pooler_output=np.zeros(2))
+    assert read_features(path, ("last_hidden_state", "token")).shape == (2, 2)
+    with pytest.raises(FeatureFileError, match=r"has \['pooler_output', 'token'\], but not 'features'") as caught:
+        read_features(path)
+    assert caught.value.kind == "mismatched"
+
+
+def test_flow_and_colour_are_laid_side_by_side_and_cut_to_the_shorter(tmp_path):
+    rgb = save(tmp_path / "v_rgb.npy", np.ones((5, 2), np.float32))
+    flow = save(tmp_path / "v_opt.npy", np.zeros((4, 3), np.float32))
+    paths = feature_files(tmp_path, "v", PAIR)
+    assert paths == [rgb, flow]
+    assert read_feature_matrix(paths).tolist() == [[1, 1, 0, 0, 0]] * 4
+
+
+def test_half_a_pair_is_missing(tmp_path):
+    save(tmp_path / "v_rgb.npy", np.ones((5, 2), np.float32))
+    with pytest.raises(FeatureFileError, match=r"no v or v_rgb \+ v_opt") as caught:
+        feature_files(tmp_path, "v", PAIR)
+    assert caught.value.kind == "missing"
+
+
+@pytest.mark.parametrize("item", ["../secret", "..", ".", "", "a/b", "a\\b", "/etc/passwd", "C:secret", "x\0"])
+def test_an_id_never_leaves_the_folder(tmp_path, item):
+    folder = tmp_path / "features"
+    folder.mkdir()
+    save(tmp_path / "secret.npz", np.ones((2, 2)))
+    with pytest.raises(FeatureFileError, match="is not a plain file name") as caught:
+        feature_files(folder, item, PLAIN)
+    assert caught.value.kind == "unsafe id"
+
+
+def test_braces_in_an_id_are_plain_characters(tmp_path):
+    path = save(tmp_path / "{id}{0}.npy", np.ones((1, 1)))
+    assert feature_files(tmp_path, "{id}{0}", PLAIN) == [path]
+
+
+def test_an_overlong_id_is_missing(tmp_path):
+    with pytest.raises(FeatureFileError, match="no aaa"):
+        feature_files(tmp_path, "a" * 400, PLAIN)
+
+
+class Exploit:
+    def __reduce__(self):
+        return exec, ("raise SystemExit('a pickle was executed')",)
+
+
+@pytest.mark.parametrize("kind", ["object npz", "object npy", "bare pickle"])
+def test_pickles_are_refused_and_never_executed(tmp_path, kind):
+    array = np.array([Exploit()], dtype=object)
+    path = tmp_path / ("a.npz" if kind == "object npz" else "a.npy")
+    if kind == "object npz":
+        np.savez(path, features=array)
+    elif kind == "object npy":
+        np.save(path, array, allow_pickle=True)
+    else:
+        path.write_bytes(pickle.dumps(Exploit()))
+    with pytest.raises(FeatureFileError, match="pickle") as caught:
+        read_features(path)
+    assert caught.value.kind == "pickled"
+
+
+@pytest.mark.parametrize("name", ["a.npz", "a.npy"])
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.95])
+def test_truncated_files_are_named(tmp_path, name, share):
+    path = save(tmp_path / name, np.ones((50, 20), np.float32))
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * share)])
+    with pytest.raises(FeatureFileError, match=name) as caught:
+        read_features(path)
+    assert caught.value.kind == "truncated"
+
+
+@pytest.mark.parametrize("array", [np.ones(3), np.ones((0, 3)), np.ones((1, 2, 3)), np.ones((2, 2), dtype=np.int64)])
+def test_what_is_no_matrix_of_floats_is_mismatched(tmp_path, array):
+    with pytest.raises(FeatureFileError, match="a matrix of floats is needed") as caught:
+        read_features(save(tmp_path / "a.npy", array))
+    assert caught.value.kind == "mismatched"
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e6])
+def test_values_that_float16_cannot_hold_are_named(tmp_path, value):
+    with pytest.raises(FeatureFileError, match="beyond float16") as caught:
+        read_feature_matrix([save(tmp_path / "a.npy", np.array([[1.0, value]]))])
+    assert caught.value.kind == "not finite"
+
+
+def test_a_file_that_vanished_is_missing(tmp_path):
+    with pytest.raises(FeatureFileError) as caught:
+        read_features(tmp_path / "gone.npz")
+    assert caught.value.kind == "missing"
+    again = pickle.loads(pickle.dumps(caught.value))
+    assert (again.kind, again.path, str(again)) == (caught.value.kind, caught.value.path, str(caught.value))
