@@ -59,10 +59,24 @@ def make_tiny_clip(
 
 
 def gray_frames(levels: Sequence[int], width: int = 64, height: int = 48) -> np.ndarray:
-    """One-colour frames, (T, height, width, 3) uint8: the brightness tells which frame a crop came from."""
+    """One-colour frames, (T, height, width, 3) uint8. Encoding and scaling may shift a level by one or two."""
     return np.broadcast_to(
         np.asarray(levels, dtype=np.uint8)[:, None, None, None], (len(levels), height, width, 3)
     ).copy()
+
+
+def numbered_frames(numbers: Sequence[int], width: int = 64, height: int = 48) -> np.ndarray:
+    """Frames (T, height, width, 3) uint8 that carry their number, 0 to 255, as eight black or white bands."""
+    bits = np.unpackbits(np.asarray(numbers, dtype=np.uint8)[:, None], axis=1)
+    rows = np.repeat(bits, height // 8, axis=1) * np.uint8(255)
+    return np.broadcast_to(rows[:, :, None, None], (len(rows), height, width, 3)).copy()
+
+
+def read_number(frame: np.ndarray) -> int:
+    """Number of a frame (H, W, ...) made by `numbered_frames`, after encoding, scaling or cropping to its height."""
+    band = len(frame) // 8
+    bits = [frame[band * index + band // 2].mean() > 127 for index in range(8)]
+    return int(np.packbits(bits)[0])
 
 
 def write_video(
@@ -83,7 +97,7 @@ def write_video(
         frames: The pictures.
         fps: Frames per second, and the stream's nominal rate.
         times: Presentation times in seconds, for a variable frame rate.
-        codec: Encoder; the default keeps one-colour frames within two grey levels.
+        codec: Name of the encoder.
         rotation: Degrees, counter-clockwise, by which players are asked to turn the picture.
         options: Options of the encoder.
         format: Name of the container.

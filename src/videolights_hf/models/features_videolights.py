@@ -62,6 +62,7 @@ def join_video_features(
     backbones: Sequence[Sequence],
     *,
     max_length: int,
+    label: str = "the video",
     audio: Any = None,
     audio_dim: int = 0,
 ) -> tuple[np.ndarray, np.ndarray | None]:
@@ -74,6 +75,7 @@ def join_video_features(
         features: For each backbone an array (L, D).
         backbones: Pairs of name and width, in channel order.
         max_length: At most this many clips.
+        label: What errors and warnings call the video.
         audio: Audio features (L, `audio_dim`), or `None`.
         audio_dim: Width of the audio features.
 
@@ -83,21 +85,21 @@ def join_video_features(
     Raises:
         ValueError: A backbone is missing or unknown; features are empty, of another width, or not finite.
     """
-    rows = _checked_features(features, backbones, "video")
+    rows = _checked_features(features, backbones, label, "clip")
     if audio is not None:
-        rows["audio"] = _checked_matrix(audio, "audio", audio_dim, "audio")
+        rows["audio"] = _checked_matrix(audio, audio_dim, f"The audio features of {label}", "clip")
     lengths = {name: len(array) for name, array in rows.items()}
     shortest = min(lengths.values())
     if max(lengths.values()) - shortest > USUAL_LENGTH_DIFFERENCE:
         listed = ", ".join(f"{name} {length}" for name, length in lengths.items())
         warnings.warn(
-            f"The features of a video differ in length ({listed} clips): all are cut to {shortest}. Check that they "
+            f"The features of {label} differ in length ({listed} clips): all are cut to {shortest}. Check that they "
             "are of the same video and clip length.",
             stacklevel=2,
         )
     if shortest > max_length:
         warnings.warn(
-            f"The features of a video have {shortest} clips, the model sees {max_length} at once: the rest is cut "
+            f"The features of {label} have {shortest} clips, the model sees {max_length} at once: the rest is cut "
             "off, and times are those of the part that is left. The pipeline runs longer videos in windows.",
             stacklevel=2,
         )
@@ -107,7 +109,9 @@ def join_video_features(
     return np.concatenate([*normalized.values(), temporal_channels(length)], axis=1), normalized_audio
 
 
-def join_text_features(features: Mapping[str, Any], backbones: Sequence[Sequence], *, max_length: int) -> np.ndarray:
+def join_text_features(
+    features: Mapping[str, Any], backbones: Sequence[Sequence], *, max_length: int, label: str = "the sentence"
+) -> np.ndarray:
     """Make one sentence's model input from its text encoders' token features.
 
     Each encoder's rows are L2-normalised on their own, cut to the shortest encoder's (tokenizers differ) and to
@@ -117,6 +121,7 @@ def join_text_features(features: Mapping[str, Any], backbones: Sequence[Sequence
         features: For each text encoder an array (N, D).
         backbones: Pairs of name and width, in channel order.
         max_length: At most this many tokens.
+        label: What errors and warnings call the sentence.
 
     Returns:
         (N, sum of widths) float32.
@@ -124,11 +129,12 @@ def join_text_features(features: Mapping[str, Any], backbones: Sequence[Sequence
     Raises:
         ValueError: An encoder is missing or unknown; features are empty, of another width, or not finite.
     """
-    rows = _checked_features(features, backbones, "text")
+    rows = _checked_features(features, backbones, label, "token")
     shortest = min(len(array) for array in rows.values())
     if shortest > max_length:
         warnings.warn(
-            f"A sentence has {shortest} tokens, the model reads {max_length}: the rest is cut off.", stacklevel=2
+            f"The features of {label} have {shortest} tokens, the model reads {max_length}: the rest is cut off.",
+            stacklevel=2,
         )
     length = min(shortest, max_length)
     return np.concatenate([l2_normalize(array[:length]) for array in rows.values()], axis=1)
@@ -152,40 +158,44 @@ def pad_rows(arrays: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     return padded, mask
 
 
-def _checked_features(features: Mapping[str, Any], backbones: Sequence[Sequence], modality: str) -> dict:
+def _checked_features(
+    features: Mapping[str, Any], backbones: Sequence[Sequence], label: str, row: str
+) -> dict[str, np.ndarray]:
     names = [name for name, _ in backbones]
-    missing = [name for name in names if name not in features]
-    unknown = [name for name in features if name not in names]
-    if missing or unknown:
-        problems = [f"missing: {', '.join(missing)}"] * bool(missing) + [f"unknown: {', '.join(unknown)}"] * bool(
-            unknown
+    problems = [
+        f"{kind}: {', '.join(found)}"
+        for kind, found in (
+            ("missing", [name for name in names if name not in features]),
+            ("unknown", [name for name in features if name not in names]),
         )
-        raise ValueError(f"The {modality} features must come from {', '.join(names)}; {'; '.join(problems)}.")
-    return {name: _checked_matrix(features[name], name, width, modality) for name, width in backbones}
+        if found
+    ]
+    if problems:
+        raise ValueError(f"The features of {label} must come from {', '.join(names)} ({'; '.join(problems)}).")
+    return {
+        name: _checked_matrix(features[name], width, f"The {name} features of {label}", row)
+        for name, width in backbones
+    }
 
 
-def _checked_matrix(features: Any, name: str, width: int, modality: str) -> np.ndarray:
+def _checked_matrix(features: Any, width: int, what: str, row: str) -> np.ndarray:
+    """Features as (rows, width) float32, or an error that begins with `what`; a row is a clip or token."""
     array = np.asarray(features.detach().cpu().float() if hasattr(features, "detach") else features)
     if array.dtype.kind not in "fiu":
-        raise ValueError(f"The {modality} features of {name} hold {array.dtype}, not numbers.")
-    array = array.astype(np.float32)
-    row = "clip" if modality != "text" else "token"
+        raise ValueError(f"{what} hold {array.dtype}, not numbers.")
     if array.ndim != 2:
-        raise ValueError(
-            f"The {modality} features of {name} have the shape {array.shape}, expected two axes: one row a {row}, "
-            f"{width} columns."
-        )
+        raise ValueError(f"{what} have the shape {array.shape}, expected one row a {row} and {width} columns.")
     if len(array) == 0:
-        raise ValueError(f"The {modality} features of {name} are empty: they hold no {row}.")
+        raise ValueError(f"{what} are empty: they hold no {row}.")
     if array.shape[1] != width:
         raise ValueError(
-            f"The {modality} features of {name} are {array.shape[1]} wide, expected {width}. They come from another "
-            "model, or its name is wrong."
+            f"{what} are {array.shape[1]} wide, expected {width}: they come from another model, or under a wrong name."
         )
-    if not np.isfinite(array).all():
-        rows = np.flatnonzero(~np.isfinite(array).all(axis=1))
+    finite = np.isfinite(array).all(axis=1)
+    if not finite.all():
+        bad = np.flatnonzero(~finite)
         raise ValueError(
-            f"The {modality} features of {name} hold NaN or infinite values in {len(rows)} rows, first in {row} "
-            f"{rows[0]}. Extract them again."
+            f"{what} hold NaN or infinite values in {len(bad)} of {len(array)} rows, first in {row} {bad[0]}. Extract "
+            "them again."
         )
-    return array
+    return array.astype(np.float32)

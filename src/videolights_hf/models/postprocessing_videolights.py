@@ -92,6 +92,69 @@ def temporal_nms(windows: np.ndarray, nms_threshold: float, max_after_nms: int =
     return np.stack(kept) if kept else windows
 
 
+def select_moments(
+    windows: np.ndarray,
+    duration: float,
+    *,
+    clip_length: float | None = None,
+    clamp: Literal["duration"] | tuple[float, float] | None = "duration",
+    min_length: float | None = None,
+    max_length: float | None = None,
+    keep: Literal["left", "right", "center"] = "left",
+    score_threshold: float = 0.0,
+    top_k: int | None = None,
+    nms_threshold: float | None = None,
+    max_after_nms: int = 100,
+) -> list[dict[str, float]]:
+    """From the windows of one video to its moments.
+
+    In the order of the released evaluation: sort by score, round to four decimals, post-process the windows, drop low
+    scores, temporal NMS, keep the best.
+
+    Args:
+        windows: (N, 3) start, end (seconds) and score, in any order.
+        duration: Length of the video in seconds.
+        clip_length: Seconds a clip, to whose multiples times are rounded. `None`: no rounding.
+        clamp: Bounds of the times in seconds, or `None`. `"duration"`: the video's own ends, kept after rounding too,
+            and a moment that rounding left without length becomes the clip that holds its centre.
+        min_length: Stretch shorter moments to this many seconds.
+        max_length: Cut longer moments to this many seconds.
+        keep: What of a stretched or cut moment stays in place.
+        score_threshold: Moments with a lower score are left out.
+        top_k: At most this many moments, the best ones.
+        nms_threshold: Temporal IoU above which the worse of two moments is removed. `None`: no NMS.
+        max_after_nms: At most this many moments are left by the NMS.
+
+    Returns:
+        `{"start", "end", "score"}` of each moment, seconds, by score, highest first.
+
+    Raises:
+        ValueError: Settings that make no sense, as in `post_process_windows` and `temporal_nms`.
+    """
+    if top_k is not None and top_k < 1:
+        raise ValueError(f"`top_k` must be at least 1, got {top_k}.")
+    if isinstance(clamp, str) and clamp != "duration":
+        raise ValueError(f"`clamp` must be 'duration', a pair of times in seconds, or None, got {clamp!r}.")
+    windows = _as_windows(windows)
+    ranked = round_decimals(windows[np.argsort(-windows[:, 2], kind="stable")])
+    lower, upper = (0, duration) if clamp == "duration" else clamp or (None, None)
+    windows = post_process_windows(
+        ranked,
+        clip_length=clip_length,
+        min_timestamp=lower,
+        max_timestamp=upper,
+        min_length=min_length,
+        max_length=max_length,
+        keep=keep,
+    )
+    if clamp == "duration" and clip_length is not None:
+        windows = _keep_inside(windows, ranked, duration, clip_length)
+    windows = windows[windows[:, 2] >= score_threshold]
+    if nms_threshold is not None:
+        windows = temporal_nms(windows, nms_threshold, max_after_nms)
+    return [{"start": start, "end": end, "score": score} for start, end, score in windows[:top_k].tolist()]
+
+
 def round_decimals(values: np.ndarray) -> np.ndarray:
     """Round to four decimals as Python prints them, which numpy's scaling by 10,000 does not always."""
     return np.array([round(value, DECIMALS) for value in values.ravel().tolist()]).reshape(values.shape)
@@ -121,6 +184,17 @@ def _clip_lengths(times: np.ndarray, min_length: float | None, max_length: float
     new_start = {"left": start, "right": end - wanted, "center": centre - wanted / 2}[keep]
     new_end = {"left": start + wanted, "right": end, "center": centre + wanted / 2}[keep]
     return np.stack([np.where(changed, new_start, start), np.where(changed, new_end, end)], axis=1)
+
+
+def _keep_inside(windows: np.ndarray, originals: np.ndarray, duration: float, clip_length: float) -> np.ndarray:
+    """Give windows that rounding emptied the clip that holds their centre, and end all with the video."""
+    centres = originals[:, :2].mean(axis=1).clip(0, duration)
+    last_clip = max(np.ceil(duration / clip_length) - 1, 0)
+    clip_starts = np.minimum(centres // clip_length, last_clip) * clip_length
+    empty = windows[:, 0] >= np.minimum(windows[:, 1], duration)
+    starts = np.where(empty, clip_starts, windows[:, 0])
+    ends = np.minimum(np.where(empty, clip_starts + clip_length, windows[:, 1]), duration)
+    return round_decimals(np.stack([starts, ends, windows[:, 2]], axis=1))
 
 
 def _temporal_iou(window: np.ndarray, others: np.ndarray) -> np.ndarray:

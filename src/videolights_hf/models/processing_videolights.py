@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
 import torch
+from huggingface_hub import create_repo, upload_folder
 from transformers import BatchFeature, ProcessorMixin
 from transformers.utils import logging
 
-from .backbones_videolights import FeatureBackbone, get_backbone_class
+from .backbone_set_videolights import BackboneSet
+from .backbones_videolights import FeatureBackbone
 from .features_videolights import VideoFeatures, join_text_features, join_video_features, pad_rows
-from .postprocessing_videolights import post_process_windows, round_decimals, temporal_nms
+from .postprocessing_videolights import select_moments
+from .spans_videolights import center_width_to_start_end
 from .video_videolights import VideoInput, VideoReader, clip_grid
 
-# Where a saved processor keeps the backbones that no Hub repository of their own holds.
-BACKBONES_FOLDER = "backbones"
 DEFAULT_BACKBONE_CHECKPOINTS = {"clip": "openai/clip-vit-base-patch32"}
-
-# Arguments of `from_pretrained` that say where files come from: the backbones beside the processor need them too.
-_HUB_ARGUMENTS = ("cache_dir", "force_download", "local_files_only", "proxies", "revision", "token")
 
 # What a checkpoint of the model and its processor must agree on.
 _SHARED_WITH_CONFIG = (
@@ -93,14 +92,7 @@ class VideoLightsProcessor(ProcessorMixin):
         self.max_text_length = max_text_length
         if backbone_checkpoints is None:
             backbone_checkpoints = DEFAULT_BACKBONE_CHECKPOINTS
-        self.backbone_checkpoints = dict(backbone_checkpoints)
-        self._backbones: dict[str, FeatureBackbone] = {}
-        # Backbones that no checkpoint elsewhere holds, so that saving the processor must save them.
-        self._attached: set[str] = set()
-        self._origin: str | None = None
-        self._origin_arguments: dict[str, Any] = {}
-        self._device: str | torch.device | None = None
-        self._dtype: torch.dtype | None = None
+        self._backbones = BackboneSet(self.video_backbones, self.text_backbones, backbone_checkpoints)
         super().__init__()
 
     @classmethod
@@ -143,9 +135,7 @@ class VideoLightsProcessor(ProcessorMixin):
         Raises:
             ValueError: The processor does not use a backbone of this name, or its widths differ.
         """
-        self._check_backbone(backbone)
-        self._backbones[backbone.name] = backbone
-        self._attached.add(backbone.name)
+        self._backbones.attach(backbone)
 
     def get_backbone(self, name: str) -> FeatureBackbone:
         """The backbone of this name, loaded from its checkpoint if it is not there yet.
@@ -154,68 +144,17 @@ class VideoLightsProcessor(ProcessorMixin):
             ValueError: The backbone is unknown, has no checkpoint, or its widths differ from the processor's.
             OSError: Its checkpoint does not exist or is incomplete.
         """
-        if name not in self._backbones:
-            backbone_class = get_backbone_class(name)
-            if name not in self.backbone_checkpoints:
-                raise ValueError(
-                    f"No checkpoint is known for the backbone {name!r}: name one in `backbone_checkpoints`, attach "
-                    "one with `set_backbone`, or pass precomputed features."
-                )
-            path, arguments = self._locate(self.backbone_checkpoints[name])
-            backbone = backbone_class.from_pretrained(path, device=self._device, dtype=self._dtype, **arguments)
-            self._check_backbone(backbone)
-            self._backbones[name] = backbone
-        return self._backbones[name]
+        return self._backbones.get(name)
 
     def to(self, device: str | torch.device | None = None, dtype: torch.dtype | None = None) -> VideoLightsProcessor:
         """Run the backbones, now loaded or later, on this device and in this floating-point type."""
-        self._device = device if device is not None else self._device
-        self._dtype = dtype if dtype is not None else self._dtype
-        for backbone in self._backbones.values():
-            backbone.to(device, dtype)
+        self._backbones.to(device, dtype)
         return self
 
-    def _check_backbone(self, backbone: FeatureBackbone) -> None:
-        wanted = {
-            "video": dict(self.video_backbones).get(backbone.name),
-            "text": dict(self.text_backbones).get(backbone.name),
-        }
-        if wanted == {"video": None, "text": None}:
-            used = sorted({name for name, _ in [*self.video_backbones, *self.text_backbones]})
-            raise ValueError(f"The processor uses no backbone {backbone.name!r}, only {', '.join(used)}.")
-        got = {"video": backbone.video_dim, "text": backbone.text_dim}
-        for modality, width in wanted.items():
-            if width is not None and got[modality] != width:
-                raise ValueError(
-                    f"The {modality} features of the backbone {backbone.name!r} are {got[modality]} wide, the "
-                    f"processor expects {width}."
-                )
-
-    def _is_bundled(self, checkpoint: str) -> bool:
-        """Whether a checkpoint lies beside the processor rather than under a Hub id or path of its own."""
-        if os.path.isabs(checkpoint):
-            return False
-        if checkpoint.split("/")[0] == BACKBONES_FOLDER:
-            return True
-        return self._origin is not None and os.path.isdir(os.path.join(self._origin, checkpoint))
-
-    def _locate(self, checkpoint: str) -> tuple[str, dict[str, Any]]:
-        """Path or Hub id to load a checkpoint from, and the arguments that go with it."""
-        if not self._is_bundled(checkpoint):
-            return checkpoint, {}
-        if self._origin is None:
-            raise ValueError(
-                f"The backbone checkpoint {checkpoint!r} is relative to the folder of a saved processor, but this "
-                "processor was not loaded from one. Give an absolute path."
-            )
-        subfolder = self._origin_arguments.get("subfolder", "")
-        if os.path.isdir(self._origin):
-            folder = os.path.join(self._origin, subfolder, checkpoint)
-            if not os.path.isdir(folder):
-                raise FileNotFoundError(f"The processor's backbone is missing: there is no folder {folder}.")
-            return folder, {}
-        arguments = {name: value for name, value in self._origin_arguments.items() if name != "subfolder"}
-        return self._origin, {**arguments, "subfolder": "/".join(filter(None, [subfolder, checkpoint]))}
+    @property
+    def backbone_checkpoints(self) -> dict[str, str]:
+        """Where each backbone is loaded from."""
+        return self._backbones.checkpoints
 
     # Features
 
@@ -325,10 +264,11 @@ class VideoLightsProcessor(ProcessorMixin):
                 self._features_of(video, fps),
                 self.video_backbones,
                 max_length=self.max_video_length,
+                label=f"video {index}",
                 audio=track,
                 audio_dim=self.audio_dim,
             )
-            for video, track in zip(videos, tracks, strict=True)
+            for index, (video, track) in enumerate(zip(videos, tracks, strict=True))
         ]
         features, mask = pad_rows([video for video, _ in joined])
         data = {"video_features": features, "video_attention_mask": mask}
@@ -348,7 +288,12 @@ class VideoLightsProcessor(ProcessorMixin):
         raw = [index for index, sentence in enumerate(sentences) if not isinstance(sentence, Mapping)]
         encoded = dict(zip(raw, self.encode_text([sentences[index] for index in raw]), strict=True)) if raw else {}
         joined = [
-            join_text_features(encoded.get(index, sentence), self.text_backbones, max_length=self.max_text_length)
+            join_text_features(
+                encoded.get(index, sentence),
+                self.text_backbones,
+                max_length=self.max_text_length,
+                label=f"sentence {index}",
+            )
             for index, sentence in enumerate(sentences)
         ]
         features, mask = pad_rows(joined)
@@ -390,8 +335,8 @@ class VideoLightsProcessor(ProcessorMixin):
             nms_threshold: Temporal IoU above which the worse of two moments is removed; `None`: no NMS.
             max_after_nms: At most this many moments are left by the NMS.
             round_to_clips: Round times to multiples of the clip length, halves to even.
-            clamp: Bounds of the times in seconds; `"duration"`: from 0 to the video's end, where a rounded time past
-                the end is put too; `None`: none.
+            clamp: Bounds of the times in seconds, or `None`. `"duration"`: the video's own ends, kept after rounding
+                too, and a moment that rounding left without length becomes the clip that holds its centre.
             min_length: Stretch shorter moments to this many seconds.
             max_length: Cut longer moments to this many seconds.
             keep: What of a stretched or cut moment stays in place.
@@ -404,8 +349,8 @@ class VideoLightsProcessor(ProcessorMixin):
             ValueError: Another number of durations than samples, a duration that is not positive, a mask of another
                 shape than the saliency scores, or settings that make no sense.
         """
-        scores = outputs.logits.detach().float().softmax(dim=-1)[..., 0].cpu().double().numpy()
-        spans = outputs.pred_spans.detach().cpu().double().numpy()
+        scores = outputs.logits.detach().float().softmax(dim=-1)[..., 0].cpu()
+        spans = center_width_to_start_end(outputs.pred_spans.detach().float()).cpu()
         saliency = outputs.saliency_scores.detach().float().cpu().numpy()
         durations = np.asarray(durations, dtype=np.float64)
         durations = np.full(len(scores), durations) if durations.ndim == 0 else durations
@@ -413,32 +358,24 @@ class VideoLightsProcessor(ProcessorMixin):
             raise ValueError(f"{len(scores)} samples came with durations of the shape {durations.shape}.")
         if not (np.isfinite(durations).all() and (durations > 0).all()):
             raise ValueError(f"Durations are positive numbers of seconds, got {durations.tolist()}.")
-        if top_k is not None and top_k < 1:
-            raise ValueError(f"`top_k` must be at least 1, got {top_k}.")
         lengths = self._valid_clips(saliency, durations, video_attention_mask)
 
         results = []
         for index, duration in enumerate(durations.tolist()):
-            centres, widths = spans[index].T
-            times = np.stack([centres - widths / 2, centres + widths / 2], axis=1) * duration
-            order = np.argsort(-scores[index], kind="stable")
-            windows = round_decimals(np.concatenate([times, scores[index][:, None]], axis=1)[order])
-            lower, upper = (0, duration) if clamp == "duration" else clamp or (None, None)
-            windows = post_process_windows(
-                windows,
+            windows = torch.cat([spans[index] * duration, scores[index][:, None]], dim=1)
+            moments = select_moments(
+                windows.numpy(),
+                duration,
                 clip_length=clip_grid(duration, self.clip_length)[1] if round_to_clips else None,
-                min_timestamp=lower,
-                max_timestamp=upper,
+                clamp=clamp,
                 min_length=min_length,
                 max_length=max_length,
                 keep=keep,
+                score_threshold=score_threshold,
+                top_k=top_k,
+                nms_threshold=nms_threshold,
+                max_after_nms=max_after_nms,
             )
-            if clamp == "duration":
-                windows = post_process_windows(windows, min_timestamp=0, max_timestamp=duration)
-            windows = windows[windows[:, 2] >= score_threshold]
-            if nms_threshold is not None:
-                windows = temporal_nms(windows, nms_threshold, max_after_nms)
-            moments = [{"start": start, "end": end, "score": score} for start, end, score in windows[:top_k].tolist()]
             results.append({"moments": moments, "saliency": saliency[index, : lengths[index]].tolist()})
         return results
 
@@ -456,8 +393,9 @@ class VideoLightsProcessor(ProcessorMixin):
     # Saving and loading
 
     def to_dict(self) -> dict[str, Any]:
-        """The settings that `save_pretrained` writes; loaded backbones are not among them."""
-        settings = {field: getattr(self, field) for field in (*_SHARED_WITH_CONFIG, "backbone_checkpoints")}
+        """The settings that `save_pretrained` writes, with the backbones where it puts them."""
+        settings = {field: getattr(self, field) for field in _SHARED_WITH_CONFIG}
+        settings["backbone_checkpoints"] = self._backbones.saved_checkpoints
         if hasattr(self, "auto_map"):
             settings["auto_map"] = self.auto_map
         return {**settings, "processor_class": type(self).__name__}
@@ -471,27 +409,55 @@ class VideoLightsProcessor(ProcessorMixin):
 
         Args:
             save_directory: The folder; it is made if it does not exist.
-            push_to_hub: Upload the folder to the Hub afterwards.
-            **kwargs: Passed to `ProcessorMixin.save_pretrained`.
+            push_to_hub: Upload it to the Hub afterwards.
+            **kwargs: With `push_to_hub`, its arguments; `repo_id` is the folder's name by default.
 
         Returns:
-            The files written by the processor itself.
+            The files written, the backbones' apart.
         """
-        checkpoints = dict(self.backbone_checkpoints)
-        used = dict.fromkeys(name for name, _ in [*self.video_backbones, *self.text_backbones])
-        for name in used:
-            checkpoint = checkpoints.get(name)
-            is_local = checkpoint is not None and (self._is_bundled(checkpoint) or os.path.isdir(checkpoint))
-            if name in self._attached or is_local:
-                relative = f"{BACKBONES_FOLDER}/{name}"
-                self.get_backbone(name).save_pretrained(os.path.join(save_directory, BACKBONES_FOLDER, name))
-                checkpoints[name] = relative
-        own = self.backbone_checkpoints
-        self.backbone_checkpoints = checkpoints
-        try:
-            return super().save_pretrained(os.fspath(save_directory), push_to_hub=push_to_hub, **kwargs)
-        finally:
-            self.backbone_checkpoints = own
+        directory = os.fspath(save_directory)
+        self._backbones.save_pretrained(directory)
+        files = super().save_pretrained(directory)
+        if push_to_hub:
+            self.push_to_hub(kwargs.pop("repo_id", os.path.basename(os.path.abspath(directory))), **kwargs)
+        return files
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        commit_message: str = "Upload processor",
+        private: bool | None = None,
+        token: str | bool | None = None,
+        revision: str | None = None,
+        create_pr: bool = False,
+    ) -> str:
+        """Upload the processor and the backbones beside it to a Hub repository, which is made if it does not exist.
+
+        Transformers' own method uploads folders one level deep, and a backbone lies two deep.
+
+        Args:
+            repo_id: The repository.
+            commit_message: Message of the commit.
+            private: Whether a new repository is private.
+            token: Access token; by default the one that is logged in.
+            revision: Branch to push to.
+            create_pr: Open a pull request instead of pushing.
+
+        Returns:
+            Where the commit can be seen.
+        """
+        repo_id = create_repo(repo_id, private=private, token=token, exist_ok=True).repo_id
+        with tempfile.TemporaryDirectory() as folder:
+            self.save_pretrained(folder)
+            return upload_folder(
+                repo_id=repo_id,
+                folder_path=folder,
+                commit_message=commit_message,
+                token=token,
+                revision=revision,
+                create_pr=create_pr,
+            )
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike, **kwargs) -> VideoLightsProcessor:
@@ -506,10 +472,7 @@ class VideoLightsProcessor(ProcessorMixin):
             OSError: No processor is there.
         """
         processor = super().from_pretrained(pretrained_model_name_or_path, **kwargs)
-        processor._origin = os.fspath(pretrained_model_name_or_path)
-        processor._origin_arguments = {
-            name: kwargs[name] for name in (*_HUB_ARGUMENTS, "subfolder") if kwargs.get(name) is not None
-        }
+        processor._backbones.set_origin(pretrained_model_name_or_path, kwargs)
         return processor
 
 

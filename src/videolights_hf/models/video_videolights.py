@@ -27,7 +27,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import IO, TYPE_CHECKING, Any, TypeAlias
+from typing import IO, Any, TypeAlias
 
 import numpy as np
 
@@ -36,11 +36,8 @@ try:
 except ImportError:
     av = None
 
-if TYPE_CHECKING:
-    from PIL.Image import Image
-
 # A path, a binary file object, an array (T, H, W, 3) of RGB uint8, or a list of PIL images.
-VideoInput: TypeAlias = "str | os.PathLike | IO[bytes] | np.ndarray | Sequence[Image]"
+VideoInput: TypeAlias = "str | os.PathLike | IO[bytes] | np.ndarray | Sequence[Any]"
 
 # A video of at most one clip and this many seconds is cut into two halves (released feature extraction).
 SHORT_VIDEO_MARGIN = Fraction(1, 10)
@@ -179,7 +176,7 @@ class VideoReader:
         requirements = list(dict.fromkeys(requirements))
         num_clips = math.floor(self._source.duration / _positive_fraction("clip_length", clip_length) + Fraction(1, 2))
         schedules = [
-            ((time, index) for time in frame_times(num_clips, clip_length, requirement.frames_per_clip))
+            [(time, index) for time in frame_times(num_clips, clip_length, requirement.frames_per_clip)]
             for index, requirement in enumerate(requirements)
         ]
         batches: list[list[np.ndarray]] = [[] for _ in requirements]
@@ -201,11 +198,11 @@ class VideoReader:
 
 @dataclass(frozen=True)
 class _Frame:
-    """A picture that is scaled only if it is wanted."""
+    """A picture that is scaled only if it is wanted, and the counter-clockwise quarter turns that set it upright."""
 
     time: Fraction
     load: Callable[[], av.VideoFrame]
-    rotation: int = 0
+    quarter_turns: int = 0
 
     def crop(self, size: int) -> np.ndarray:
         """Centre square of the upright picture, its shorter side scaled to `size`: (size, size, 3) uint8 RGB."""
@@ -216,8 +213,7 @@ class _Frame:
         else:
             width, height = width * size // height, size
         scaled = frame.reformat(width=width, height=height, format="rgb24", interpolation="BICUBIC").to_ndarray()
-        # The file's angle is counter-clockwise, as is rot90's.
-        upright = np.rot90(scaled, self.rotation // 90)
+        upright = np.rot90(scaled, self.quarter_turns)
         top, left = (upright.shape[0] - size) // 2, (upright.shape[1] - size) // 2
         return np.ascontiguousarray(upright[top : top + size, left : left + size])
 
@@ -253,7 +249,7 @@ def _open_source(video: VideoInput, fps: float | None) -> _FileSource | _ArraySo
 class _ArraySource:
     """Frames in memory, one every 1 / fps seconds."""
 
-    def __init__(self, frames: np.ndarray | Sequence[Image], fps: float | None):
+    def __init__(self, frames: np.ndarray | Sequence[Any], fps: float | None):
         if fps is None:
             raise ValueError("An array or a list of frames needs `fps`, its frames per second.")
         self._fps = _positive_fraction("fps", fps)
@@ -332,10 +328,9 @@ class _FileSource:
             self.duration = (max(ends) - min(starts)) * stream.time_base
             # Decoders make up timestamps where a container has none, from an origin of their own.
             self._start = min(starts) * stream.time_base if has_timestamps else None
-            self._warn_if_cut_short(stream, container)
-        rotated = round(first_frame.rotation / 90) % 2
+            self._warn_if_cut_short(stream, container, max(ends) * stream.time_base)
         size = (first_frame.width, first_frame.height)
-        width, height = size[::-1] if rotated else size
+        width, height = size[::-1] if round(first_frame.rotation / 90) % 2 else size
         num_frames = len(starts)
         self.metadata = VideoMetadata(
             float(self.duration), num_frames, float(num_frames / self.duration), width, height
@@ -353,40 +348,44 @@ class _FileSource:
         stream.thread_type = "AUTO"
         return stream
 
-    def _warn_if_cut_short(self, stream: av.video.stream.VideoStream, container: av.container.InputContainer) -> None:
+    def _warn_if_cut_short(
+        self, stream: av.video.stream.VideoStream, container: av.container.InputContainer, end: Fraction
+    ) -> None:
         if stream.duration is not None:
-            announced = stream.duration * stream.time_base
+            announced, found = stream.duration * stream.time_base, self.duration
         elif container.duration is not None:
-            announced = Fraction(container.duration, av.time_base)
+            # A container counts from its own zero, which may come before the first picture.
+            announced, found = Fraction(container.duration, av.time_base), end
         else:
             return
-        if announced - self.duration > 1:
+        if announced - found > 1:
             warnings.warn(
                 f"{self._name} announces {float(announced):.1f} s, but its pictures end after "
-                f"{float(self.duration):.1f} s: the file may be truncated. What is there is used.",
+                f"{float(found):.1f} s: the file may be truncated. What is there is used.",
                 stacklevel=2,
             )
 
     def frames(self) -> Iterator[_Frame]:
-        damaged = 0
+        has_warned = False
         with self._open() as container:
             stream = self._video_stream(container)
             rate = stream.average_rate or stream.guessed_rate or Fraction(25)
             start, time = self._start, -1 / rate
             for packet in container.demux(stream):
                 frames, is_damaged = _decode(packet)
-                damaged += is_damaged
+                if is_damaged and not has_warned:
+                    warnings.warn(
+                        f"{self._name} is damaged after {float(time):.1f} s: where pictures cannot be decoded, those "
+                        "before them stand in.",
+                        stacklevel=2,
+                    )
+                    has_warned = True
                 for frame in frames:
                     absolute = frame.pts * frame.time_base if frame.pts is not None else None
                     if start is None and absolute is not None:
                         start = absolute
                     time = absolute - start if absolute is not None else time + 1 / rate
-                    yield _Frame(time, lambda frame=frame: frame, 90 * round(frame.rotation / 90))
-        if damaged:
-            warnings.warn(
-                f"{damaged} packets of {self._name} are damaged; the pictures before them stand in for theirs.",
-                stacklevel=2,
-            )
+                    yield _Frame(time, lambda frame=frame: frame, round(frame.rotation / 90))
 
 
 def _decode(packet: av.Packet) -> tuple[list[av.VideoFrame], bool]:
