@@ -44,20 +44,33 @@ def _register_pipeline() -> None:
     register_pipeline()
 
 
-_REGISTRATIONS: dict[str, Callable[[], None]] = {
-    "transformers.models.auto.configuration_auto": _register_config,
-    "transformers.models.auto.modeling_auto": _register_model,
-    "transformers.models.auto.processing_auto": _register_processor,
-    "transformers.pipelines": _register_pipeline,
-}
+_MODELS = "videolights_hf.models"
+# The transformers module that holds a register, our module that holds the class, and what joins them.
+_REGISTRATIONS: list[tuple[str, str, Callable[[], None]]] = [
+    ("transformers.models.auto.configuration_auto", f"{_MODELS}.configuration_videolights", _register_config),
+    ("transformers.models.auto.modeling_auto", f"{_MODELS}.modeling_videolights", _register_model),
+    ("transformers.models.auto.processing_auto", f"{_MODELS}.processing_videolights", _register_processor),
+    ("transformers.pipelines", f"{_MODELS}.pipeline_videolights", _register_pipeline),
+]
+_WATCHED = {module for library, own, _ in _REGISTRATIONS for module in (library, own)}
+_loading: set[str] = set()
+
+
+def _register_loaded() -> None:
+    """Make every registration whose transformers module is there.
+
+    Our modules import transformers: one that is still loading is left for when it is done.
+    """
+    for library, own, register in _REGISTRATIONS:
+        if library in sys.modules and not _loading & {library, own}:
+            register()
 
 
 class _RegisteringLoader(Loader):
     """Loads a module as its own loader does, then registers."""
 
-    def __init__(self, loader: Loader, register: Callable[[], None]):
+    def __init__(self, loader: Loader):
         self.loader = loader
-        self.register = register
 
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
         return self.loader.create_module(spec)
@@ -65,29 +78,30 @@ class _RegisteringLoader(Loader):
     def exec_module(self, module: ModuleType) -> None:
         # The module keeps its own loader, which resource and source look-ups ask for.
         module.__spec__.loader = module.__loader__ = self.loader
-        self.loader.exec_module(module)
-        self.register()
+        _loading.add(module.__name__)
+        try:
+            self.loader.exec_module(module)
+        finally:
+            _loading.discard(module.__name__)
+        _register_loaded()
 
 
 class _RegistrationFinder(MetaPathFinder):
     """Stands in front of the other finders and wraps the loader of the modules that are waited for."""
 
     def find_spec(self, fullname: str, path=None, target=None) -> ModuleSpec | None:
-        register = _REGISTRATIONS.get(fullname)
-        if register is None:
+        if fullname not in _WATCHED:
             return None
         for finder in sys.meta_path:
             spec = None if finder is self else finder.find_spec(fullname, path, target)
             if spec is not None and spec.loader is not None:
-                spec.loader = _RegisteringLoader(spec.loader, register)
+                spec.loader = _RegisteringLoader(spec.loader)
                 return spec
         return None
 
 
 def register_with_transformers() -> None:
     """Register now what transformers has loaded, and the rest when it loads."""
-    for module, register in _REGISTRATIONS.items():
-        if module in sys.modules:
-            register()
+    _register_loaded()
     if not any(isinstance(finder, _RegistrationFinder) for finder in sys.meta_path):
         sys.meta_path.insert(0, _RegistrationFinder())

@@ -11,6 +11,7 @@ from .layers_videolights import (
     VideoLightsAttentionBase,
     VideoLightsFeedForward,
     VideoLightsMLP,
+    XavierLinear,
     sine_embedding,
 )
 
@@ -27,11 +28,11 @@ class VideoLightsDecoderSelfAttention(VideoLightsAttentionBase):
     def __init__(self, config: VideoLightsConfig):
         super().__init__(config)
         hidden_size = config.hidden_size
-        self.q_content_proj = nn.Linear(hidden_size, hidden_size)
-        self.q_position_proj = nn.Linear(hidden_size, hidden_size)
-        self.k_content_proj = nn.Linear(hidden_size, hidden_size)
-        self.k_position_proj = nn.Linear(hidden_size, hidden_size)
-        self.v_proj = nn.Linear(hidden_size, hidden_size)
+        self.q_content_proj = XavierLinear(hidden_size, hidden_size)
+        self.q_position_proj = XavierLinear(hidden_size, hidden_size)
+        self.k_content_proj = XavierLinear(hidden_size, hidden_size)
+        self.k_position_proj = XavierLinear(hidden_size, hidden_size)
+        self.v_proj = XavierLinear(hidden_size, hidden_size)
 
     def forward(self, queries: torch.Tensor, query_position: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
         """(B, M, D) and (B, M, D) to (B, M, D), with weights (B, H, M, M) or None."""
@@ -47,13 +48,13 @@ class VideoLightsDecoderCrossAttention(VideoLightsAttentionBase):
     def __init__(self, config: VideoLightsConfig, is_first: bool):
         super().__init__(config)
         hidden_size = config.hidden_size
-        self.q_content_proj = nn.Linear(hidden_size, hidden_size)
+        self.q_content_proj = XavierLinear(hidden_size, hidden_size)
         # Only the first layer also adds the positions to the content: there the queries are still empty.
-        self.q_position_proj = nn.Linear(hidden_size, hidden_size) if is_first else None
-        self.q_sine_proj = nn.Linear(hidden_size, hidden_size)
-        self.k_content_proj = nn.Linear(hidden_size, hidden_size)
-        self.k_position_proj = nn.Linear(hidden_size, hidden_size)
-        self.v_proj = nn.Linear(hidden_size, hidden_size)
+        self.q_position_proj = XavierLinear(hidden_size, hidden_size) if is_first else None
+        self.q_sine_proj = XavierLinear(hidden_size, hidden_size)
+        self.k_content_proj = XavierLinear(hidden_size, hidden_size)
+        self.k_position_proj = XavierLinear(hidden_size, hidden_size)
+        self.v_proj = XavierLinear(hidden_size, hidden_size)
 
     def forward(
         self,
@@ -117,10 +118,11 @@ class VideoLightsDecoder(nn.Module):
         self.hidden_size = hidden_size
         self.layers = nn.ModuleList(VideoLightsDecoderLayer(config, i == 0) for i in range(config.num_decoder_layers))
         self.norm = nn.LayerNorm(hidden_size)
-        self.position_head = VideoLightsMLP(hidden_size, hidden_size, hidden_size, num_layers=2)
-        self.position_scale = VideoLightsMLP(hidden_size, hidden_size, hidden_size, num_layers=2)
-        self.width_head = VideoLightsMLP(hidden_size, hidden_size, 1, num_layers=2)
-        self.anchor_head = VideoLightsMLP(hidden_size, hidden_size, 2, num_layers=3)
+        self.position_head = VideoLightsMLP(hidden_size, hidden_size, hidden_size, 2, linear=XavierLinear)
+        self.position_scale = VideoLightsMLP(hidden_size, hidden_size, hidden_size, 2, linear=XavierLinear)
+        self.width_head = VideoLightsMLP(hidden_size, hidden_size, 1, 2, linear=XavierLinear)
+        self.anchor_head = VideoLightsMLP(hidden_size, hidden_size, 2, 3, linear=XavierLinear)
+        self.anchor_head.layers[-1].zero_bias = True
 
     def embed_anchors(self, anchors: torch.Tensor) -> torch.Tensor:
         """(B, M, 2) anchors to (B, M, D) sine embeddings, half the channels for the centre, half for the width."""

@@ -5,7 +5,7 @@ from torch import nn
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from .configuration_videolights import VideoLightsConfig
-from .layers_videolights import VideoLightsAttention, VideoLightsFeedForward
+from .layers_videolights import VideoLightsAttention, VideoLightsFeedForward, XavierLinear
 
 
 class VideoLightsBidirectionalFusionLayer(GradientCheckpointingLayer):
@@ -17,9 +17,9 @@ class VideoLightsBidirectionalFusionLayer(GradientCheckpointingLayer):
         self.video_from_text = VideoLightsAttention(config)
         self.text_from_video = VideoLightsAttention(config)
         self.video_from_fused_text = VideoLightsAttention(config)
-        self.video_from_text_proj = nn.Linear(hidden_size, hidden_size)
-        self.text_from_video_proj = nn.Linear(hidden_size, hidden_size)
-        self.video_from_fused_text_proj = nn.Linear(hidden_size, hidden_size)
+        self.video_from_text_proj = XavierLinear(hidden_size, hidden_size)
+        self.text_from_video_proj = XavierLinear(hidden_size, hidden_size)
+        self.video_from_fused_text_proj = XavierLinear(hidden_size, hidden_size)
         self.feed_forward = VideoLightsFeedForward(config)
         self.norm1 = nn.LayerNorm(hidden_size)
         # The released layer holds this norm without using it; it stays so that checkpoints pass both ways unchanged.

@@ -66,6 +66,24 @@ def eager_attention_forward(
     return torch.matmul(dropped, value).transpose(1, 2), weights
 
 
+class XavierLinear(nn.Linear):
+    """Linear layer of the transformer, whose weights start Xavier-uniform.
+
+    transformers initialises a model of another package layer by layer, by the layer's class: hence a class of its own.
+
+    Args:
+        in_features: input width.
+        out_features: output width.
+        gain: factor on Xavier's bound.
+        zero_bias: start the bias at zero instead of PyTorch's default.
+    """
+
+    def __init__(self, in_features: int, out_features: int, gain: float = 1.0, zero_bias: bool = False):
+        super().__init__(in_features, out_features)
+        self.gain = gain
+        self.zero_bias = zero_bias
+
+
 class VideoLightsAttentionBase(nn.Module):
     """Heads, scaling and dispatch to the attention implementation that the config names."""
 
@@ -74,7 +92,7 @@ class VideoLightsAttentionBase(nn.Module):
         self.config = config
         self.num_heads = config.num_attention_heads
         self.is_causal = False
-        self.out_proj = nn.Linear(config.hidden_size, config.hidden_size)
+        self.out_proj = XavierLinear(config.hidden_size, config.hidden_size, zero_bias=True)
 
     def split_heads(self, states: torch.Tensor) -> torch.Tensor:
         """(B, S, D) to (B, H, S, D / H)."""
@@ -105,9 +123,11 @@ class VideoLightsAttention(VideoLightsAttentionBase):
 
     def __init__(self, config: VideoLightsConfig):
         super().__init__(config)
-        self.q_proj = nn.Linear(config.hidden_size, config.hidden_size)
-        self.k_proj = nn.Linear(config.hidden_size, config.hidden_size)
-        self.v_proj = nn.Linear(config.hidden_size, config.hidden_size)
+        # The release packs these three in one (3D, D) matrix, and Xavier's bound follows that shape.
+        packed = {"gain": math.sqrt(0.5), "zero_bias": True}
+        self.q_proj = XavierLinear(config.hidden_size, config.hidden_size, **packed)
+        self.k_proj = XavierLinear(config.hidden_size, config.hidden_size, **packed)
+        self.v_proj = XavierLinear(config.hidden_size, config.hidden_size, **packed)
 
     def forward(
         self,
@@ -128,10 +148,10 @@ class VideoLightsAttention(VideoLightsAttentionBase):
 class VideoLightsMLP(nn.Module):
     """Linear layers with ReLU between them."""
 
-    def __init__(self, input_size: int, hidden_size: int, output_size: int, num_layers: int):
+    def __init__(self, input_size: int, hidden_size: int, output_size: int, num_layers: int, linear: type = nn.Linear):
         super().__init__()
         sizes = [input_size, *[hidden_size] * (num_layers - 1), output_size]
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(sizes))
+        self.layers = nn.ModuleList(linear(a, b) for a, b in itertools.pairwise(sizes))
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
         """(..., input_size) to (..., output_size)."""
@@ -145,10 +165,10 @@ class VideoLightsFeedForward(nn.Module):
 
     def __init__(self, config: VideoLightsConfig):
         super().__init__()
-        self.up_proj = nn.Linear(config.hidden_size, config.intermediate_size)
+        self.up_proj = XavierLinear(config.hidden_size, config.intermediate_size)
         self.activation = nn.PReLU()
         self.dropout = nn.Dropout(config.dropout)
-        self.down_proj = nn.Linear(config.intermediate_size, config.hidden_size)
+        self.down_proj = XavierLinear(config.intermediate_size, config.hidden_size)
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
         """(B, S, D) to (B, S, D)."""

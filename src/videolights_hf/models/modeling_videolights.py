@@ -1,6 +1,5 @@
 """VideoLights: joint moment retrieval and highlight detection from text (arXiv 2412.01558)."""
 
-import math
 import shutil
 from pathlib import Path
 
@@ -14,12 +13,11 @@ from .configuration_videolights import AUTO_MAP, VideoLightsConfig
 from .decoder_videolights import VideoLightsDecoder, inverse_sigmoid
 from .fusion_videolights import VideoLightsEncoder, VideoLightsFusion
 from .layers_videolights import (
-    VideoLightsAttention,
-    VideoLightsAttentionBase,
     VideoLightsFeatureRefinement,
     VideoLightsMLP,
     VideoLightsProjection,
     VideoLightsTextPositionEmbedding,
+    XavierLinear,
     video_position_embedding,
 )
 from .loss_videolights import VideoLightsLoss
@@ -60,9 +58,15 @@ class VideoLightsPreTrainedModel(PreTrainedModel):
     def _init_weights(self, module: nn.Module):
         """Initialise as the release does: Xavier inside the transformer and FRA, PyTorch's defaults elsewhere."""
         if isinstance(module, nn.Linear):
-            init.kaiming_uniform_(module.weight, a=math.sqrt(5))
             bound = module.in_features**-0.5
-            init.uniform_(module.bias, -bound, bound)
+            if isinstance(module, XavierLinear):
+                init.xavier_uniform_(module.weight, gain=module.gain)
+            else:
+                init.uniform_(module.weight, -bound, bound)
+            if isinstance(module, XavierLinear) and module.zero_bias:
+                init.zeros_(module.bias)
+            else:
+                init.uniform_(module.bias, -bound, bound)
         elif isinstance(module, nn.Embedding):
             init.normal_(module.weight)
         elif isinstance(module, nn.LayerNorm):
@@ -77,26 +81,9 @@ class VideoLightsPreTrainedModel(PreTrainedModel):
         elif isinstance(module, VideoLightsFeatureRefinement):
             for parameter in module.parameters(recurse=False):
                 init.xavier_uniform_(parameter)
-        elif isinstance(module, (VideoLightsFusion, VideoLightsEncoder, VideoLightsDecoder)):
-            self._init_transformer(module)
         elif isinstance(module, VideoLightsModel):
             init.normal_(module.global_token)
             init.normal_(module.global_position)
-
-    def _init_transformer(self, transformer: nn.Module):
-        for parameter in transformer.parameters():
-            if parameter.ndim > 1:
-                init.xavier_uniform_(parameter)
-        for module in transformer.modules():
-            if isinstance(module, VideoLightsAttentionBase):
-                init.zeros_(module.out_proj.bias)
-            if isinstance(module, VideoLightsAttention):
-                # The release packs these three in one (3D, D) matrix, and Xavier's bound follows its shape.
-                for projection in (module.q_proj, module.k_proj, module.v_proj):
-                    init.xavier_uniform_(projection.weight, gain=math.sqrt(0.5))
-                    init.zeros_(projection.bias)
-        if isinstance(transformer, VideoLightsDecoder):
-            init.zeros_(transformer.anchor_head.layers[-1].bias)
 
     def save_pretrained(self, save_directory, *args, include_code: bool = True, **kwargs):
         """Save weights and configuration, and the code that loads them where this package is not installed.

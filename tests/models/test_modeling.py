@@ -1,0 +1,371 @@
+import itertools
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from tests.models.factories import random_inputs, random_labels, tiny_config, tiny_model
+from videolights_hf import VideoLightsForMomentRetrieval, VideoLightsModel, VideoLightsMomentRetrievalOutput
+
+ARCHITECTURES = {
+    "released": {},
+    "no refinement": {"use_feature_refinement": False},
+    "attended words": {"word_correlation": "attended"},
+    "one-way fusion": {"cross_modal_fusion": "uni", "num_fusion_layers": 2},
+    "no fusion": {"cross_modal_fusion": "none", "use_feature_refinement": False},
+    "text positions": {"use_text_positions": True},
+    "no fusion with text positions": {"cross_modal_fusion": "none", "use_text_positions": True},
+    "audio": {"audio_dim": 5},
+    "no training heads": {"use_contrastive_alignment": False, "use_moment_to_highlight": False},
+    "no auxiliary loss": {"auxiliary_loss": False},
+    "highlights only": {"highlight_only": True},
+    "one layer each": {"num_encoder_layers": 1, "num_decoder_layers": 1, "num_projection_layers": 1},
+    "odd heads": {"hidden_size": 20, "num_attention_heads": 5},
+    "equation 9": {"hard_negative_loss": "absolute"},
+}
+
+
+@pytest.fixture(params=ARCHITECTURES.values(), ids=ARCHITECTURES)
+def model(request):
+    return tiny_model(**request.param)
+
+
+def test_outputs_have_the_documented_shapes(model):
+    inputs = random_inputs(model.config)
+    output = model(**inputs)
+    assert isinstance(output, VideoLightsMomentRetrievalOutput)
+    assert output.logits.shape == (3, 4, 2)
+    assert output.pred_spans.shape == (3, 4, 2)
+    assert output.saliency_scores.shape == (3, 7)
+    assert ((output.pred_spans > 0) & (output.pred_spans < 1)).all()
+    assert output.loss is None
+
+
+def test_prediction_of_a_sample_does_not_depend_on_its_batch(model):
+    lengths = ((7, 5), (4, 3), (7, 2))
+    inputs = random_inputs(model.config, lengths)
+    with torch.no_grad():
+        batched = model(**inputs)
+        for index, (clips, words) in enumerate(lengths):
+            alone = model(
+                **{
+                    name: tensor[index : index + 1, : words if name.startswith("text") else clips]
+                    for name, tensor in inputs.items()
+                }
+            )
+            torch.testing.assert_close(batched.logits[index], alone.logits[0], atol=1e-5, rtol=1e-4)
+            torch.testing.assert_close(batched.pred_spans[index], alone.pred_spans[0], atol=1e-5, rtol=1e-4)
+            torch.testing.assert_close(
+                batched.saliency_scores[index, :clips], alone.saliency_scores[0], atol=1e-5, rtol=1e-4
+            )
+
+
+def test_missing_masks_mean_that_all_is_valid(model):
+    inputs = random_inputs(model.config, ((6, 4), (6, 4)))
+    without = {name: tensor for name, tensor in inputs.items() if not name.endswith("mask")}
+    torch.testing.assert_close(model(**inputs).pred_spans, model(**without).pred_spans)
+
+
+def test_both_modalities_reach_both_predictions(model):
+    inputs = random_inputs(model.config)
+    before = model(**inputs)
+    for name in ("video_features", "text_features"):
+        after = model(**{**inputs, name: inputs[name].flip(-1)})
+        assert not torch.allclose(before.saliency_scores, after.saliency_scores, atol=1e-4)
+        assert not torch.allclose(before.pred_spans, after.pred_spans, atol=1e-6)
+
+
+def test_loss_is_finite_and_trains_every_parameter_that_the_architecture_uses(model):
+    model.train()
+    inputs = random_inputs(model.config)
+    output = model(**inputs, labels=random_labels(inputs), epoch=3)
+    output.loss.backward()
+    assert torch.isfinite(output.loss)
+    unused = {"norm2", "contrastive_video_head"}
+    if not model.config.use_text_positions:
+        unused.add("text_position_embedding")
+    if model.config.highlight_only:
+        unused |= {"decoder", "query_anchors", "class_head", "span_head", "contrastive"}
+    if model.config.num_decoder_layers == 1:
+        unused |= {"anchor_head", "position_scale"}
+    for name, parameter in model.named_parameters():
+        if parameter.grad is None:
+            assert any(part in name for part in unused), name
+        else:
+            assert torch.isfinite(parameter.grad).all(), name
+
+
+def test_labels_do_not_change_the_predictions(model):
+    inputs = random_inputs(model.config)
+    plain, labelled = model(**inputs), model(**inputs, labels=random_labels(inputs))
+    torch.testing.assert_close(plain.logits, labelled.logits, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(plain.saliency_scores, labelled.saliency_scores, atol=1e-5, rtol=1e-4)
+
+
+def test_attention_implementations_agree(model):
+    inputs = random_inputs(model.config)
+    outputs = []
+    for implementation in ("sdpa", "eager"):
+        model.set_attn_implementation(implementation)
+        outputs.append(model(**inputs))
+    torch.testing.assert_close(outputs[0].logits, outputs[1].logits, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(outputs[0].pred_spans, outputs[1].pred_spans, atol=1e-5, rtol=1e-4)
+
+
+def test_sdpa_is_the_default():
+    assert tiny_model().config._attn_implementation == "sdpa"
+
+
+def test_attentions_and_hidden_states_are_returned_on_request():
+    model = tiny_model()
+    model.set_attn_implementation("eager")
+    inputs = random_inputs(model.config)
+    output = model(**inputs, output_attentions=True, output_hidden_states=True, labels=random_labels(inputs))
+    assert [weights.shape for weights in output.fusion_attentions] == [(3, 4, 7, 5)]
+    assert [weights.shape for weights in output.attentions] == [(3, 4, 8, 8)] * 2
+    assert [weights.shape for weights in output.decoder_attentions] == [(3, 4, 4, 4)] * 2
+    assert [weights.shape for weights in output.cross_attentions] == [(3, 4, 4, 7)] * 2
+    assert [state.shape for state in output.hidden_states] == [(3, 8, 16)] * 3
+    assert [state.shape for state in output.decoder_hidden_states] == [(3, 4, 16)] * 2
+    padded_clips = inputs["video_attention_mask"] == 0
+    assert output.cross_attentions[-1].sum(1).sum(1)[padded_clips].abs().max() == 0
+    assert model(**inputs).attentions is None
+
+
+def test_attentions_of_an_implementation_without_them_are_refused():
+    model = tiny_model()
+    with pytest.raises(ValueError, match="eager"):
+        model(**random_inputs(model.config), output_attentions=True)
+
+
+def test_intermediates_are_returned_on_request():
+    model = tiny_model()
+    output = model(**random_inputs(model.config), output_intermediates=True)
+    for stage in ("projected_video", "refined_video", "fused_video", "encoded_video"):
+        assert output[stage].shape == (3, 7, 16)
+    assert output.projected_text.shape == (3, 5, 16)
+
+
+def test_tuple_output_has_the_same_values():
+    model = tiny_model()
+    inputs = random_inputs(model.config)
+    logits, spans, saliency = model(**inputs, return_dict=False)[:3]
+    output = model(**inputs)
+    assert torch.equal(logits, output.logits)
+    assert torch.equal(spans, output.pred_spans)
+    assert torch.equal(saliency, output.saliency_scores)
+
+
+def test_headless_model_runs_alone():
+    config = tiny_config()
+    model = VideoLightsModel(config).eval()
+    output = model(**random_inputs(config))
+    assert output.last_hidden_state.shape == (3, 7, 16)
+    assert output.global_state.shape == (3, 16)
+    assert output.query_states.shape == (2, 3, 4, 16)
+    assert output.anchors.shape == (2, 3, 4, 2)
+    assert output.negative_hidden_state is None
+    assert torch.equal(model(**random_inputs(config), return_dict=False)[0], output.last_hidden_state)
+
+
+def test_inference_runs_nothing_that_serves_the_loss_alone():
+    model = tiny_model()
+    calls = []
+    for name, module in model.named_modules():
+        module.register_forward_hook(lambda module, args, output, name=name: calls.append(name))
+    inputs = random_inputs(model.config)
+    model(**inputs)
+    assert not [name for name in calls if "moment_to_highlight" in name or "contrastive" in name]
+    assert calls.count("class_head") == calls.count("span_head") == calls.count("model.encoder") == 1
+    calls.clear()
+    model(**inputs, labels=random_labels(inputs))
+    # Positive and negative pairs go through the encoder together, and the decoder sees the positive ones alone.
+    assert calls.count("model.encoder") == calls.count("model.decoder") == calls.count("model.fusion") == 1
+
+
+def test_gradient_checkpointing_gives_the_same_gradients():
+    gradients = []
+    for checkpointing in (False, True):
+        model = tiny_model(dropout=0.0, input_dropout=0.0, refinement_dropout=0.0).train()
+        if checkpointing:
+            model.gradient_checkpointing_enable()
+        inputs = random_inputs(model.config)
+        model(**inputs, labels=random_labels(inputs)).loss.backward()
+        gradients.append([p.grad for p in model.parameters() if p.grad is not None])
+    assert len(gradients[0]) == len(gradients[1])
+    for plain, recomputed in zip(*gradients):
+        torch.testing.assert_close(plain, recomputed)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_stays_near_single_precision(dtype):
+    model = tiny_model()
+    inputs = random_inputs(model.config)
+    expected = model(**inputs)
+    half = {name: tensor.to(dtype) if tensor.is_floating_point() else tensor for name, tensor in inputs.items()}
+    output = model.to(dtype)(**half, labels=random_labels(inputs))
+    assert output.logits.dtype == dtype
+    assert torch.isfinite(output.loss)
+    torch.testing.assert_close(output.pred_spans.float(), expected.pred_spans, atol=0.05, rtol=0.05)
+
+
+def test_inference_compiles_without_a_graph_break():
+    model = tiny_model()
+    inputs = random_inputs(model.config)
+    with torch.no_grad():
+        compiled = torch.compile(model, fullgraph=True, backend="eager")(**inputs)
+        torch.testing.assert_close(compiled.logits, model(**inputs).logits)
+
+
+def test_inference_exports_with_dynamic_shapes():
+    model = tiny_model()
+    inputs = random_inputs(model.config)
+    batch, clips, words = (torch.export.Dim(name, min=2, max=64) for name in ("batch", "clips", "words"))
+    exported = torch.export.export(
+        model,
+        (),
+        inputs,
+        dynamic_shapes={
+            "video_features": {0: batch, 1: clips},
+            "text_features": {0: batch, 1: words},
+            "video_attention_mask": {0: batch, 1: clips},
+            "text_attention_mask": {0: batch, 1: words},
+        },
+    )
+    other = random_inputs(model.config, ((9, 3), (5, 6)))
+    with torch.no_grad():
+        torch.testing.assert_close(exported.module()(**other).pred_spans, model(**other).pred_spans)
+
+
+class CountSyncs(TorchDispatchMode):
+    """Counts the operations that wait for the device: scalars and shapes that depend on values."""
+
+    SYNCING = ("_local_scalar_dense", "nonzero", "masked_select", "unique")
+
+    def __init__(self):
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.count += any(name in str(function) for name in self.SYNCING)
+        return function(*args, **(kwargs or {}))
+
+
+def test_a_training_step_asks_the_device_once(monkeypatch):
+    model = tiny_model().train()
+    inputs = random_inputs(model.config)
+    labels = random_labels(inputs)
+    to_host = torch.Tensor.cpu
+    transfers = []
+    monkeypatch.setattr(torch.Tensor, "cpu", lambda tensor: transfers.append(tensor.shape) or to_host(tensor))
+    with CountSyncs() as syncs:
+        model(**inputs, labels=labels).loss.backward()
+    # All decoder layers' costs travel together: (layers, batch, queries, moments).
+    assert transfers == [(2, 3, 4, 3)]
+    assert syncs.count == 0
+
+
+def test_weights_survive_save_and_load(tmp_path, model):
+    model.save_pretrained(tmp_path)
+    loaded = VideoLightsForMomentRetrieval.from_pretrained(tmp_path)
+    inputs = random_inputs(model.config)
+    assert torch.equal(loaded(**inputs).logits, model(**inputs).logits)
+    assert (tmp_path / "model.safetensors").is_file()
+
+
+def test_code_travels_with_the_checkpoint_unless_left_out(tmp_path):
+    model = tiny_model()
+    model.save_pretrained(tmp_path / "with")
+    model.save_pretrained(tmp_path / "without", include_code=False)
+    assert (tmp_path / "with" / "modeling_videolights.py").is_file()
+    assert not list((tmp_path / "without").glob("*.py"))
+    assert "auto_map" not in (tmp_path / "without" / "config.json").read_text()
+
+
+def test_weights_load_between_word_correlations_as_far_as_shapes_allow(tmp_path):
+    tiny_model().save_pretrained(tmp_path)
+    loaded, info = VideoLightsForMomentRetrieval.from_pretrained(
+        tmp_path, word_correlation="attended", output_loading_info=True
+    )
+    assert loaded.config.word_correlation == "attended"
+    assert not info["missing_keys"]
+    assert {key.rsplit(".", 1)[-1] for key in info["unexpected_keys"]} == {
+        "correlation_query_weight",
+        "correlation_value_weight",
+    }
+
+
+def test_initialisation_is_that_of_the_release():
+    torch.manual_seed(0)
+    model = VideoLightsForMomentRetrieval(tiny_config(hidden_size=64, intermediate_size=128))
+    network = model.model
+    attention = network.encoder.layers[0].self_attn
+    # Xavier over the packed (3D, D) matrix: sqrt(6 / 4D); over a (D, D) one: sqrt(6 / 2D).
+    assert attention.q_proj.weight.abs().max().item() == pytest.approx((6 / 256) ** 0.5, rel=0.01)
+    assert attention.out_proj.weight.abs().max().item() == pytest.approx((6 / 128) ** 0.5, rel=0.01)
+    assert not attention.q_proj.bias.any()
+    assert not attention.out_proj.bias.any()
+    decoder = network.decoder
+    assert decoder.layers[0].self_attn.q_content_proj.weight.abs().max().item() == pytest.approx(
+        (6 / 128) ** 0.5, rel=0.01
+    )
+    assert not decoder.anchor_head.layers[-1].bias.any()
+    assert decoder.anchor_head.layers[-1].weight.any()
+    assert model.class_head.weight.abs().max() <= 64**-0.5
+    assert network.query_anchors.weight.std() > 0.3
+    assert network.global_token.std().item() == pytest.approx(1, abs=0.4)
+    assert network.feature_refinement.mixer.weight.abs().max() <= 256**-0.5
+
+
+def test_initialisation_after_a_partial_load_is_the_same_rule(tmp_path):
+    tiny_model(num_decoder_layers=1).save_pretrained(tmp_path)
+    loaded = VideoLightsForMomentRetrieval.from_pretrained(tmp_path, num_decoder_layers=2)
+    added = loaded.model.decoder.layers[1].self_attn.q_content_proj.weight
+    assert 0 < added.abs().max() <= (6 / 32) ** 0.5
+    assert torch.isfinite(added).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"video_features": torch.zeros(3, 7, 21)}, r"slowfast 12 \+ clip 8 \+ temporal channels 2"),
+        ({"text_features": torch.zeros(3, 5, 9)}, "clip 8"),
+        ({"text_features": torch.zeros(2, 5, 8)}, "one sentence a video"),
+        ({"video_attention_mask": torch.ones(3, 6)}, "video_attention_mask"),
+        ({"text_attention_mask": torch.ones(3, 1)}, "text_attention_mask"),
+        ({"audio_features": torch.zeros(3, 7, 2)}, "takes no audio"),
+    ],
+)
+def test_shapes_that_do_not_fit_are_named(change, message):
+    model = tiny_model()
+    with pytest.raises(ValueError, match=message):
+        model(**{**random_inputs(model.config), **change})
+
+
+def test_audio_is_checked():
+    model = tiny_model(audio_dim=5)
+    inputs = random_inputs(model.config)
+    with pytest.raises(ValueError, match="needs audio features of width 5"):
+        model(**{**inputs, "audio_features": None})
+    with pytest.raises(ValueError, match="audio_features"):
+        model(**{**inputs, "audio_features": inputs["audio_features"][:, :3]})
+
+
+def test_text_longer_than_the_learned_positions_is_refused():
+    model = tiny_model(use_text_positions=True, max_text_length=4)
+    with pytest.raises(ValueError, match="positions for 4"):
+        model(**random_inputs(model.config))
+
+
+def test_moment_selection_follows_slice_rules():
+    coupled = tiny_model(clip_length=2.0).moment_to_highlight
+    num_clips = 8
+    video = torch.arange(1.0, num_clips + 1).view(1, num_clips, 1)
+    for center, width in itertools.product((0.0, 0.1, 0.4, 0.99), (0.01, 0.3, 0.8)):
+        spans = torch.tensor([[[center, width]]])
+        start, end = ((center + sign * width / 2) * num_clips for sign in (-1, 1))
+        start, end = (int(torch.tensor(value).floor()) for value in (start, end))
+        rows = list(range(1, num_clips + 1))[start : end + 1]
+        expected = torch.tensor(rows + [0] * (num_clips - len(rows))).float()
+        selected = coupled.select_moment(video, torch.zeros(1, 1, 2), spans)
+        assert torch.equal(selected[0, :, 0], expected), (center, width)
