@@ -1,10 +1,9 @@
 import json
 
 import pytest
-import typer
 from typer.testing import CliRunner
 
-from videolights_hf.cli.evaluate import evaluate
+from videolights_hf.cli.main import app
 
 TRUTH = [
     {
@@ -30,14 +29,12 @@ DOMAIN_PREDICTIONS = [{"qid": qid, "pred_saliency_scores": [1, 0]} for qid in "a
 def run(tmp_path, monkeypatch):
     """Write the rows to files, run the command on them, and return its result."""
     monkeypatch.setenv("COLUMNS", "200")
-    app = typer.Typer()
-    app.command()(evaluate)
 
     def run_command(predictions, truth, *options):
         paths = [tmp_path / "predictions.jsonl", tmp_path / "truth.jsonl"]
         for path, rows in zip(paths, (predictions, truth)):
             path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
-        return CliRunner().invoke(app, [*map(str, paths), *map(str, options)])
+        return CliRunner().invoke(app, ["evaluate", *map(str, paths), *map(str, options)])
 
     return run_command
 
@@ -100,7 +97,9 @@ def test_ids_that_do_not_match_are_reported_once_and_written(run, tmp_path):
 
 
 def test_strict_fails_on_ids_that_do_not_match_only(run):
-    assert run(PREDICTIONS[:1], TRUTH, "--strict").exit_code == 1
+    result = run(PREDICTIONS[:1], TRUTH, "--strict")
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[-1] == "Error: the ids of predictions and ground truth do not match (--strict)"
     assert run(PREDICTIONS, TRUTH, "--strict").exit_code == 0
 
 
@@ -123,8 +122,6 @@ def test_bad_input_ends_with_one_line_and_no_traceback(run, predictions, options
 
 
 def test_a_file_that_does_not_exist_is_named(tmp_path):
-    app = typer.Typer()
-    app.command()(evaluate)
-    result = CliRunner().invoke(app, [str(tmp_path / "no.jsonl"), str(tmp_path / "no.jsonl")])
+    result = CliRunner().invoke(app, ["evaluate", str(tmp_path / "no.jsonl"), str(tmp_path / "no.jsonl")])
     assert result.exit_code == 1
     assert "No such file or directory" in result.stderr

@@ -43,33 +43,25 @@ def evaluate(
 ) -> None:
     """Score predictions: moment retrieval (mAP, R1, mIoU) and highlight detection (mAP, HIT@1)."""
     import json
-    import warnings
 
     from rich.console import Console
 
-    from videolights_hf.metrics import describe_unmatched, evaluate_predictions, read_json_lines
+    from videolights_hf.metrics import evaluate_predictions, read_json_lines
 
-    errors = Console(stderr=True)
-    try:
-        rows, truth = read_json_lines(predictions), read_json_lines(ground_truth)
-        with warnings.catch_warnings():
-            # What does not match is printed below, in words of its own.
-            warnings.simplefilter("ignore", UserWarning)
-            results = evaluate_predictions(rows, truth, dataset=dataset, domain=domain, clip_length=clip_length)
-        if json_path is not None:
-            json_path.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    except (OSError, ValueError) as error:
-        errors.print(f"Error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
-        raise typer.Exit(1) from error
-
+    results = evaluate_predictions(
+        read_json_lines(predictions),
+        read_json_lines(ground_truth),
+        dataset=dataset,
+        domain=domain,
+        clip_length=clip_length,
+    )
+    if json_path is not None:
+        json_path.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     console = Console(markup=False)
     for table in _tables(results):
         console.print(table)
-    for sentence in describe_unmatched(results.get("unmatched", {})):
-        errors.print(f"Warning: {sentence}", style="yellow", markup=False, highlight=False, soft_wrap=True)
     if strict and "unmatched" in results:
-        errors.print("Error: ids do not match (--strict)", style="red")
-        raise typer.Exit(1)
+        raise ValueError("the ids of predictions and ground truth do not match (--strict)")
 
 
 def _tables(results: dict[str, dict]) -> list[Table]:

@@ -75,7 +75,7 @@ def evaluate_predictions(
         - `tvsum` or `youtube_highlights`: see `domain_highlight_metrics`;
         - `unmatched`, only if there are any, lists of ids: `queries_without_prediction`, `queries_without_windows`
           and `queries_without_saliency` (these score 0), and `predictions_without_ground_truth` (these do not
-          count). They are also given as a warning.
+          count). Each is also given as a warning.
 
         QVHighlights predictions without any windows, or without any saliency, are scored on the other alone.
 
@@ -130,7 +130,8 @@ def evaluate_predictions(
     unmatched = {reason: ids for reason, ids in unmatched.items() if ids}
     if unmatched:
         results["unmatched"] = unmatched
-        warnings.warn("\n".join(describe_unmatched(unmatched)), stacklevel=2)
+        for sentence in describe_unmatched(unmatched):
+            warnings.warn(sentence, stacklevel=2)
     return results
 
 

@@ -1,0 +1,125 @@
+"""Time the metrics on as many queries as QVHighlights val has, in one process.
+
+    python benchmarks/metrics.py
+    python benchmarks/metrics.py --predictions PREDICTIONS.jsonl --ground-truth GROUND_TRUTH.jsonl
+
+Without files it makes 1,550 queries of 75 clips with ten predicted windows each. Prints the machine and, for each
+step, the median and the range over the repetitions, in seconds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import shlex
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from videolights_hf.metrics import (
+    clip_ratings,
+    evaluate_predictions,
+    highlight_detection_metrics,
+    infer_dataset,
+    moment_retrieval_metrics,
+    read_json_lines,
+)
+
+NUM_CLIPS = 75
+CLIP_LENGTH = 2.0
+
+
+def make_queries(num_queries: int, seed: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Predictions and ground truth of QVHighlights' shape: one to five moments, three annotators, float16 saliency."""
+    rng = np.random.default_rng(seed)
+    predictions, ground_truth = [], []
+    for qid in range(num_queries):
+        bounds = np.sort(rng.integers(0, NUM_CLIPS + 1, (int(rng.geometric(0.6)), 2)), axis=1)
+        windows = bounds[bounds[:, 0] < bounds[:, 1]]
+        windows = windows if len(windows) else np.array([[0, NUM_CLIPS]])
+        clips = np.unique(np.concatenate([np.arange(start, end) for start, end in windows]))
+        spans = np.sort(rng.uniform(0, NUM_CLIPS * CLIP_LENGTH, (10, 2)), axis=1).round()
+        scores = np.sort(rng.uniform(0, 1, 10))[::-1].round(4)
+        predictions.append(
+            {
+                "qid": qid,
+                "pred_relevant_windows": np.column_stack([spans, scores]).tolist(),
+                "pred_saliency_scores": rng.normal(size=NUM_CLIPS).astype(np.float16).tolist(),
+            }
+        )
+        ground_truth.append(
+            {
+                "qid": qid,
+                "duration": NUM_CLIPS * CLIP_LENGTH,
+                "relevant_windows": (windows * CLIP_LENGTH).tolist(),
+                "relevant_clip_ids": clips.tolist(),
+                "saliency_scores": rng.integers(0, 5, (len(clips), 3)).tolist(),
+            }
+        )
+    return predictions, ground_truth
+
+
+def report(step: str, function: Callable[[], object], repetitions: int) -> None:
+    times = []
+    for _ in range(repetitions):
+        start = time.perf_counter()
+        function()
+        times.append(time.perf_counter() - start)
+    print(f"{step:<22} {statistics.median(times):8.3f} {min(times):8.3f} {max(times):8.3f}")
+
+
+def processor_name() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--predictions", type=Path, help="submission file")
+    parser.add_argument("--ground-truth", type=Path, help="annotation file of the same queries")
+    parser.add_argument("--queries", type=int, default=1550, help="number of made-up queries (default: 1550)")
+    parser.add_argument("--repetitions", type=int, default=11, help="default: 11")
+    parser.add_argument("--seed", type=int, default=0, help="default: 0")
+    options = parser.parse_args()
+    if (options.predictions is None) != (options.ground_truth is None):
+        parser.error("--predictions and --ground-truth belong together")
+
+    if options.predictions is not None:
+        predictions, truth = read_json_lines(options.predictions), read_json_lines(options.ground_truth)
+    else:
+        predictions, truth = make_queries(options.queries, options.seed)
+    dataset = infer_dataset(truth)
+
+    print("$", shlex.join(["python", *sys.argv]))
+    print(f"{processor_name()}, Python {platform.python_version()}, numpy {np.__version__}; one process")
+    print(f"{len(truth)} queries, scored as {dataset}; seconds over {options.repetitions} repetitions")
+    print(f"{'step':<22} {'median':>8} {'min':>8} {'max':>8}")
+    if options.predictions is not None:
+        report(
+            "read both files",
+            lambda: (read_json_lines(options.predictions), read_json_lines(options.ground_truth)),
+            options.repetitions,
+        )
+    if dataset == "qvhighlights":
+        by_qid = {row["qid"]: row for row in predictions}
+        windows = [by_qid[row["qid"]]["pred_relevant_windows"] for row in truth]
+        saliency = [by_qid[row["qid"]]["pred_saliency_scores"] for row in truth]
+        columns = [[row[field] for row in truth] for field in ("duration", "relevant_clip_ids", "saliency_scores")]
+        moments = [row["relevant_windows"] for row in truth]
+        report("moment retrieval", lambda: moment_retrieval_metrics(windows, moments), options.repetitions)
+        report(
+            "highlight detection",
+            lambda: highlight_detection_metrics(saliency, *clip_ratings(*columns)),
+            options.repetitions,
+        )
+    report("evaluate_predictions", lambda: evaluate_predictions(predictions, truth), options.repetitions)
+
+
+if __name__ == "__main__":
+    main()
