@@ -6,7 +6,8 @@ import av
 import numpy as np
 import pytest
 
-from tests.helpers import gray_frames, write_video
+from tests.frames import gray_frames
+from tests.helpers import write_video
 from videolights_hf.cutting import cut_moment, moment_file_name
 
 FPS = 10
@@ -134,7 +135,7 @@ def test_file_without_pictures_is_refused(tmp_path):
 
 
 def test_missing_file_is_an_os_error(tmp_path):
-    with pytest.raises(OSError, match="nothing.mp4"):
+    with pytest.raises(OSError, match=r"nothing\.mp4"):
         cut_moment(tmp_path / "nothing.mp4", 0, 1, tmp_path / "cut.mp4")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -27,6 +26,7 @@ LEFT, RIGHT, TOP, BOTTOM = 1.1, 0.25, 0.15, 0.36
 TITLE_LINE, CURVE, LANE, GAP = 0.23, 0.95, 0.26, 0.24
 BAR_HEIGHT = 0.72
 SCORE_LABEL = 0.42
+TITLE_FONT = {"size": 11, "weight": "bold"}
 TICK_STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200)
 MAX_TICKS = 11
 NUM_THUMBNAILS, THUMBNAIL_PIXELS = 10, 192
@@ -102,7 +102,7 @@ def plot_moments(
     top = TOP
     for panel in panels:
         for line in panel.title_lines:
-            figure.text(LEFT / width, 1 - top / height, line, color=TEXT_COLOR, fontsize=11, weight="bold", va="top")
+            figure.text(LEFT / width, 1 - top / height, line, color=TEXT_COLOR, va="top", **TITLE_FONT)
             top += TITLE_LINE
         _draw_curve(add_axes(top, CURVE), panel)
         top += CURVE
@@ -140,7 +140,7 @@ class _Panel:
         duration = prediction["duration"]
         moments = sorted(prediction["moments"], key=lambda moment: -moment["score"])[:max_moments]
         return cls(
-            title_lines=textwrap.wrap(prediction["query"], width=max(20, int(duration / seconds_per_inch * 11.5))),
+            title_lines=_wrap(prediction["query"], duration / seconds_per_inch),
             saliency=np.asarray(prediction["saliency"], dtype=float),
             clip_length=prediction["clip_length"],
             duration=duration,
@@ -161,6 +161,28 @@ class _Panel:
     @property
     def height(self) -> float:
         return TITLE_LINE * len(self.title_lines) + CURVE + self.lanes_height
+
+
+def _wrap(text: str, width: float) -> list[str]:
+    """Break a title into lines at most `width` inches wide; a word that is wider is broken as well."""
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import TextPath
+
+    def fits(line: str) -> bool:
+        return TextPath((0, 0), line, prop=FontProperties(**TITLE_FONT)).get_extents().width <= 72 * width
+
+    lines = [""]
+    for word in text.split():
+        longer = f"{lines[-1]} {word}".strip()
+        if fits(longer):
+            lines[-1] = longer
+            continue
+        lines.append("")
+        for character in word:
+            if not fits(lines[-1] + character):
+                lines.append("")
+            lines[-1] += character
+    return [line for line in lines if line]
 
 
 def _pack_lanes(moments: Sequence[Mapping[str, float]], gap: float) -> list[int]:
@@ -270,13 +292,10 @@ def _draw_strip(axes: Axes, thumbnails: np.ndarray, best: Mapping[str, float] | 
 
 
 def _draw_time_axis(axes: Axes, duration: float) -> None:
-    from matplotlib.ticker import MultipleLocator
-
-    step = next(
-        (step for step in TICK_STEPS if duration / step <= MAX_TICKS), math.ceil(duration / MAX_TICKS / 3600) * 3600
-    )
-    axes.xaxis.set_major_locator(MultipleLocator(step))
-    axes.xaxis.set_major_formatter(lambda seconds, _: format_time(seconds, decimals=int(step < 1)))
+    longest = math.ceil(duration / MAX_TICKS / 3600) * 3600
+    step = next((step for step in TICK_STEPS if duration / step <= MAX_TICKS), longest)
+    times = np.arange(0, duration + step / 1000, step)
+    axes.set_xticks(times, [format_time(time, decimals=int(step < 1)) for time in times])
     axes.tick_params(axis="x", labelsize=9, labelcolor=TEXT_COLOR, color=MUTED_COLOR, length=4)
 
 

@@ -13,7 +13,7 @@ from transformers import AutoModel
 from transformers.pipelines import PIPELINE_REGISTRY, Pipeline
 from transformers.utils import ModelOutput, logging
 
-from .postprocessing_videolights import round_decimals, temporal_nms
+from .postprocessing_videolights import select_moments
 from .windowing_videolights import merge_moments, merge_saliency, plan_windows
 
 TASK = "video-moment-retrieval"
@@ -96,7 +96,7 @@ class VideoMomentRetrievalPipeline(Pipeline):
             nms_threshold (`float`, *optional*, defaults to 0.7): of two moments with a larger temporal IoU only the
                 better stays; `None`: no suppression.
             round_to_clips (`bool`, defaults to `True`): round times to multiples of the clip length, as published
-                evaluations do. A moment that this leaves without length is dropped.
+                evaluations do.
             show_progress (`bool`, *optional*): show progress bars; by default if standard error is a terminal.
 
         Returns:
@@ -230,11 +230,19 @@ class VideoMomentRetrievalPipeline(Pipeline):
             moments = []
             if not self.model.config.highlight_only:
                 moments = merge_moments(windows, [part["moments"] for part in own], video.clip_length)
+            rows = [(moment["start"], moment["end"], moment["score"]) for moment in moments]
             saliency = merge_saliency(windows, [np.asarray(part["saliency"]) for part in own])
             results.append(
                 {
                     "query": sentence,
-                    "moments": _select(moments, top_k, score_threshold, nms_threshold),
+                    "moments": select_moments(
+                        np.array(rows).reshape(-1, 3),
+                        video.duration,
+                        score_threshold=score_threshold,
+                        top_k=top_k,
+                        nms_threshold=nms_threshold,
+                        max_after_nms=max(len(rows), 1),
+                    ),
                     "saliency": saliency.tolist(),
                     "clip_length": video.clip_length,
                     "duration": video.duration,
@@ -270,17 +278,6 @@ def _is_several_videos(video: Any) -> bool:
 
 def _shows_progress(show_progress: bool | None) -> bool:
     return sys.stderr.isatty() if show_progress is None else show_progress
-
-
-def _select(
-    moments: list[dict[str, float]], top_k: int | None, score_threshold: float, nms_threshold: float | None
-) -> list[dict[str, float]]:
-    rows = [(moment["start"], moment["end"], moment["score"]) for moment in moments]
-    kept = round_decimals(np.array(rows).reshape(-1, 3))
-    kept = kept[(kept[:, 2] >= score_threshold) & (kept[:, 1] > kept[:, 0])]
-    if nms_threshold is not None:
-        kept = temporal_nms(kept, nms_threshold, max_after_nms=max(len(kept), 1))
-    return [{"start": start, "end": end, "score": score} for start, end, score in kept[:top_k].tolist()]
 
 
 __all__ = ["VideoMomentRetrievalPipeline", "register_pipeline"]
