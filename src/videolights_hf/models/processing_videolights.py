@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from huggingface_hub import create_repo, upload_folder
+from huggingface_hub.errors import HFValidationError
 from transformers import BatchFeature, ProcessorMixin
 from transformers.utils import logging
 
@@ -474,6 +475,22 @@ class VideoLightsProcessor(ProcessorMixin):
         processor = super().from_pretrained(pretrained_model_name_or_path, **kwargs)
         processor._backbones.set_origin(pretrained_model_name_or_path, kwargs)
         return processor
+
+    @classmethod
+    def get_processor_dict(cls, pretrained_model_name_or_path: str | os.PathLike, **kwargs) -> tuple[dict, dict]:
+        """Read the saved settings; transformers would take a missing file for a processor without settings."""
+        try:
+            settings, kwargs = super().get_processor_dict(pretrained_model_name_or_path, **kwargs)
+        except HFValidationError as error:
+            raise OSError(
+                f"{pretrained_model_name_or_path} is neither a folder nor the id of a Hub repository."
+            ) from error
+        if not settings:
+            raise OSError(
+                f"{pretrained_model_name_or_path} holds no processor: there is no processor_config.json. Write one with "
+                "`VideoLightsProcessor.from_config(model.config).save_pretrained(...)`."
+            )
+        return settings, kwargs
 
 
 def _as_list_of_videos(videos: Any) -> list:
