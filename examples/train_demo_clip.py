@@ -4,7 +4,7 @@
 
 The model is transformers' own `CLIPModel` with a small config. A batch holds two frames of each of many different kinds of
 scenes, so that most negatives differ from the positive in one word. Frames are rendered without the video codec; JPEG at a
-random quality stands in for its losses. Takes about twenty minutes on one CPU core.
+random quality stands in for its losses. Takes about fifteen minutes on one CPU core.
 """
 
 from __future__ import annotations

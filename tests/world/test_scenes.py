@@ -127,7 +127,12 @@ def test_scene_at_finds_the_scene_on_each_side_of_a_cut():
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [(("holdout", 0), "Unknown split 'holdout'"), (("train", -1), "index=-1"), (("train", 0, -2), "seed=-2")],
+    [
+        (("holdout", 0), "Unknown split 'holdout'"),
+        (("train", -1), "index=-1"),
+        (("train", 0, -2), "seed=-2"),
+        (("train", 2**32), "index=4294967296"),
+    ],
 )
 def test_bad_arguments_are_named(arguments, message):
     with pytest.raises(ValueError, match=message):

@@ -143,12 +143,13 @@ def plan_video(split: str, index: int, seed: int = 0) -> VideoPlan:
         The plan; the same arguments always give the same one.
 
     Raises:
-        ValueError: If `split` is unknown or `index` or `seed` is negative.
+        ValueError: If `split` is unknown, or `index` or `seed` is not in [0, 2**32).
     """
     if split not in SPLITS:
         raise ValueError(f"Unknown split {split!r}: choose one of {', '.join(SPLITS)}.")
-    if index < 0 or seed < 0:
-        raise ValueError(f"`index` and `seed` must not be negative, got index={index}, seed={seed}.")
+    # Larger numbers take several words of the generator's key, and two keys could then be one.
+    if not (0 <= index < 2**32 and 0 <= seed < 2**32):
+        raise ValueError(f"`index` and `seed` must be in [0, 2**32), got index={index}, seed={seed}.")
     rng = np.random.default_rng([seed, SPLITS.index(split), index])
     durations = _draw_durations(rng)
     order = _draw_order(rng, _draw_kinds(rng), len(durations))
