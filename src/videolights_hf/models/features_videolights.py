@@ -140,6 +140,93 @@ def join_text_features(
     return np.concatenate([l2_normalize(array[:length]) for array in rows.values()], axis=1)
 
 
+def make_video_batch(
+    videos: Sequence[Mapping[str, Any]],
+    backbones: Sequence[Sequence],
+    *,
+    max_length: int,
+    audio: Sequence | None = None,
+    audio_dim: int = 0,
+) -> dict[str, np.ndarray]:
+    """Join and pad the features of several videos.
+
+    Args:
+        videos: For each video its features, as `join_video_features` takes them.
+        backbones: Pairs of name and width, in channel order.
+        max_length: At most this many clips.
+        audio: For each video its audio features (L, `audio_dim`).
+        audio_dim: Width of the audio features; 0 means that there are none.
+
+    Returns:
+        `video_features` (B, L, Dv), `video_attention_mask` (B, L), and `audio_features` (B, L, `audio_dim`) if there are.
+
+    Raises:
+        ValueError: No videos; audio missing or out of place; features that do not fit.
+    """
+    if not videos:
+        raise ValueError("`videos` is an empty list: give at least one video.")
+    if (audio is not None) != bool(audio_dim):
+        expected = f"audio features of width {audio_dim}" if audio_dim else "no audio features"
+        raise ValueError(f"The processor expects {expected}: {'none' if audio is None else 'some'} were given.")
+    tracks = [None] * len(videos) if audio is None else list(audio)
+    if len(tracks) != len(videos):
+        raise ValueError(f"{len(videos)} videos came with {len(tracks)} arrays of audio features.")
+    joined = [
+        join_video_features(
+            video, backbones, max_length=max_length, label=f"video {index}", audio=track, audio_dim=audio_dim
+        )
+        for index, (video, track) in enumerate(zip(videos, tracks, strict=True))
+    ]
+    features, mask = pad_rows([video for video, _ in joined])
+    batch = {"video_features": features, "video_attention_mask": mask}
+    if audio is not None:
+        batch["audio_features"], _ = pad_rows([track for _, track in joined])
+    return batch
+
+
+def make_text_batch(
+    sentences: Sequence[Mapping[str, Any]], backbones: Sequence[Sequence], *, max_length: int
+) -> dict[str, np.ndarray]:
+    """Join and pad the token features of several sentences.
+
+    Args:
+        sentences: For each sentence its features, as `join_text_features` takes them.
+        backbones: Pairs of name and width, in channel order.
+        max_length: At most this many tokens.
+
+    Returns:
+        `text_features` (B, N, Dt) and `text_attention_mask` (B, N).
+
+    Raises:
+        ValueError: No sentences, or features that do not fit.
+    """
+    if not sentences:
+        raise ValueError("`text` is an empty list: give at least one sentence.")
+    features, mask = pad_rows(
+        [
+            join_text_features(sentence, backbones, max_length=max_length, label=f"sentence {index}")
+            for index, sentence in enumerate(sentences)
+        ]
+    )
+    return {"text_features": features, "text_attention_mask": mask}
+
+
+def pair_up(batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Repeat a single video for several sentences, or a single sentence for several videos.
+
+    Raises:
+        ValueError: There are several of both, and not the same number.
+    """
+    num_videos, num_sentences = len(batch["video_features"]), len(batch["text_features"])
+    if num_videos != num_sentences and 1 not in (num_videos, num_sentences):
+        raise ValueError(
+            f"{num_videos} videos and {num_sentences} sentences do not pair up: give as many sentences as videos, or "
+            "one of either."
+        )
+    size = max(num_videos, num_sentences)
+    return {name: array if len(array) == size else np.repeat(array, size, axis=0) for name, array in batch.items()}
+
+
 def pad_rows(arrays: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """Stack matrices of different lengths, with zeros behind the shorter ones.
 

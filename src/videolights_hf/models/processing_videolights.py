@@ -16,7 +16,8 @@ from transformers.utils import logging
 
 from .backbone_set_videolights import BackboneSet
 from .backbones_videolights import FeatureBackbone
-from .features_videolights import VideoFeatures, join_text_features, join_video_features, pad_rows
+from .configuration_videolights import AUTO_MAP
+from .features_videolights import VideoFeatures, make_text_batch, make_video_batch, pair_up
 from .postprocessing_videolights import select_moments
 from .spans_videolights import center_width_to_start_end
 from .video_videolights import VideoInput, VideoReader, clip_grid
@@ -175,8 +176,9 @@ class VideoLightsProcessor(ProcessorMixin):
             VideoReadError: The input is not a readable video.
             ValueError: A backbone cannot run, or `fps` is missing or out of place.
         """
-        backbones = [self.get_backbone(name) for name, _ in self.video_backbones]
+        # A video that cannot be read is found before a backbone is downloaded for it.
         reader = VideoReader(video, fps)
+        backbones = [self.get_backbone(name) for name, _ in self.video_backbones]
         duration = reader.metadata.duration
         num_clips, clip_length = clip_grid(duration, self.clip_length)
         features: dict[str, list[np.ndarray]] = {backbone.name: [] for backbone in backbones}
@@ -244,61 +246,35 @@ class VideoLightsProcessor(ProcessorMixin):
             raise ValueError("Give `videos`, `text`, or both.")
         data: dict[str, np.ndarray] = {}
         if videos is not None:
-            data |= self._video_inputs(_as_list_of_videos(videos), audio, fps)
+            data |= make_video_batch(
+                [self._features_of(video, fps) for video in _as_list_of_videos(videos)],
+                self.video_backbones,
+                max_length=self.max_video_length,
+                audio=[audio] if getattr(audio, "ndim", None) == 2 else audio,
+                audio_dim=self.audio_dim,
+            )
         elif audio is not None:
             raise ValueError("`audio` goes with `videos`.")
         if text is not None:
-            data |= self._text_inputs(text)
-        if videos is not None and text is not None:
-            data = _pair_up(data)
-        return BatchFeature(data, tensor_type=return_tensors)
-
-    def _video_inputs(self, videos: list, audio: Any, fps: float | None) -> dict[str, np.ndarray]:
-        if (audio is not None) != bool(self.audio_dim):
-            expected = f"audio features of width {self.audio_dim}" if self.audio_dim else "no audio features"
-            raise ValueError(f"The processor expects {expected}: {'none' if audio is None else 'some'} were given.")
-        tracks = [None] * len(videos) if audio is None else _as_list_of_matrices(audio)
-        if len(tracks) != len(videos):
-            raise ValueError(f"{len(videos)} videos came with {len(tracks)} arrays of audio features.")
-        joined = [
-            join_video_features(
-                self._features_of(video, fps),
-                self.video_backbones,
-                max_length=self.max_video_length,
-                label=f"video {index}",
-                audio=track,
-                audio_dim=self.audio_dim,
+            data |= make_text_batch(
+                self._token_features_of(text), self.text_backbones, max_length=self.max_text_length
             )
-            for index, (video, track) in enumerate(zip(videos, tracks, strict=True))
-        ]
-        features, mask = pad_rows([video for video, _ in joined])
-        data = {"video_features": features, "video_attention_mask": mask}
-        if audio is not None:
-            data["audio_features"], _ = pad_rows([track for _, track in joined])
-        return data
+        if videos is not None and text is not None:
+            data = pair_up(data)
+        return BatchFeature(data, tensor_type=return_tensors)
 
     def _features_of(self, video: Any, fps: float | None) -> Mapping[str, Any]:
         if isinstance(video, Mapping):
             return video
         return (video if isinstance(video, VideoFeatures) else self.encode_video(video, fps)).features
 
-    def _text_inputs(self, text: Any) -> dict[str, np.ndarray]:
+    def _token_features_of(self, text: Any) -> list[Mapping[str, Any]]:
         sentences = [text] if isinstance(text, (str, Mapping)) else list(text)
-        if not sentences:
-            raise ValueError("`text` is an empty list: give at least one sentence.")
         raw = [index for index, sentence in enumerate(sentences) if not isinstance(sentence, Mapping)]
-        encoded = dict(zip(raw, self.encode_text([sentences[index] for index in raw]), strict=True)) if raw else {}
-        joined = [
-            join_text_features(
-                encoded.get(index, sentence),
-                self.text_backbones,
-                max_length=self.max_text_length,
-                label=f"sentence {index}",
-            )
-            for index, sentence in enumerate(sentences)
-        ]
-        features, mask = pad_rows(joined)
-        return {"text_features": features, "text_attention_mask": mask}
+        encoded = self.encode_text([sentences[index] for index in raw]) if raw else []
+        for index, features in zip(raw, encoded, strict=True):
+            sentences[index] = features
+        return sentences
 
     # Predictions
 
@@ -397,8 +373,8 @@ class VideoLightsProcessor(ProcessorMixin):
         """The settings that `save_pretrained` writes, with the backbones where it puts them."""
         settings = {field: getattr(self, field) for field in _SHARED_WITH_CONFIG}
         settings["backbone_checkpoints"] = self._backbones.saved_checkpoints
-        if hasattr(self, "auto_map"):
-            settings["auto_map"] = self.auto_map
+        # Where this package is not installed, the code that the model's `save_pretrained` writes is found by this.
+        settings["auto_map"] = {"AutoProcessor": AUTO_MAP["AutoProcessor"]}
         return {**settings, "processor_class": type(self).__name__}
 
     def save_pretrained(self, save_directory: str | os.PathLike, push_to_hub: bool = False, **kwargs) -> list[str]:
@@ -498,26 +474,6 @@ def _as_list_of_videos(videos: Any) -> list:
     if is_one or (hasattr(videos, "ndim") and videos.ndim == 4):
         return [videos]
     videos = list(videos)
-    if not videos:
-        raise ValueError("`videos` is an empty list: give at least one video.")
     # A list of pictures is one video, a list of anything else a batch.
-    is_picture = hasattr(videos[0], "convert") or getattr(videos[0], "ndim", None) == 3
-    return [videos] if is_picture else videos
-
-
-def _as_list_of_matrices(audio: Any) -> list:
-    return [audio] if getattr(audio, "ndim", None) == 2 else list(audio)
-
-
-def _pair_up(data: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    num_videos, num_sentences = len(data["video_features"]), len(data["text_features"])
-    if num_videos != num_sentences and 1 not in (num_videos, num_sentences):
-        raise ValueError(
-            f"{num_videos} videos and {num_sentences} sentences do not pair up: give as many sentences as videos, or "
-            "one of either."
-        )
-    batch_size = max(num_videos, num_sentences)
-    return {
-        name: array if len(array) == batch_size else np.repeat(array, batch_size, axis=0)
-        for name, array in data.items()
-    }
+    is_pictures = bool(videos) and (hasattr(videos[0], "convert") or getattr(videos[0], "ndim", None) == 3)
+    return [videos] if is_pictures else videos
