@@ -45,6 +45,12 @@ def test_clips_without_a_score_rank_last_and_scores_without_a_clip_are_cut():
     assert ranked_average_precision([[0.1, 0.5, 0.6, 9.0]], labels, top_k=2).tolist() == [[1.0]]
 
 
+def test_labels_outside_the_video_do_not_count():
+    labels = np.array([[[True], [False], [True]]])
+    mask = np.array([[True, True, False]])
+    assert ranked_average_precision([[0.2, 0.1, 0.9]], labels, mask).tolist() == [[1.0]]
+
+
 def test_a_video_without_a_prediction_scores_zero():
     assert ranked_average_precision([[], [1.0]], np.ones((2, 1, 1), dtype=bool)).tolist() == [[0.0], [1.0]]
 

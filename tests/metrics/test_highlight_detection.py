@@ -65,6 +65,11 @@ def test_no_positive_clip_scores_zero_and_all_positive_one():
     assert average_precision([[0.1, 0.2, 0.3]] * 2, labels).tolist() == [0.0, 1.0]
 
 
+def test_a_video_too_short_for_a_clip_scores_zero():
+    ratings, mask = clip_ratings([1.0, 2.0], [[], [0]], [[], [[4]]])
+    assert average_precision([[0.5], [0.5]], ratings >= 2, mask).tolist() == [[0.0], [1.0]]
+
+
 def test_an_empty_prediction_scores_zero_even_if_all_clips_are_positive():
     labels = labels_of([1, 1, 1], [1, 1, 0])
     assert average_precision([[], []], labels).tolist() == [0.0, 0.0]

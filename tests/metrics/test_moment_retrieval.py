@@ -77,6 +77,7 @@ def test_recall_looks_at_the_window_of_highest_score():
     assert first_moment_iou([[[90, 99, 0.1], [0, 10, 0.7]]], [[[0, 10]]]).tolist() == [1.0]
 
 
+@pytest.mark.filterwarnings("error")
 def test_two_windows_of_no_length_at_one_place_overlap_by_zero():
     assert first_moment_iou([[[5, 5, 1.0]]], [[[5, 5]]]).tolist() == [0.0]
     assert average_precision([[[5, 5, 1.0]]], [[[5, 5]]]).max() == 0.0

@@ -60,6 +60,14 @@ def test_a_bad_prediction_is_not_written_and_leaves_the_file_as_it_was(tmp_path,
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_file_that_cannot_be_replaced_leaves_nothing_behind(tmp_path):
+    folder = tmp_path / "predictions.jsonl"
+    folder.mkdir()
+    with pytest.raises(OSError, match=r"predictions\.jsonl"):
+        write_predictions(folder, [{"qid": 1, "pred_saliency_scores": [1.0]}])
+    assert list(tmp_path.iterdir()) == [folder]
+
+
 def test_blank_lines_are_skipped(tmp_path):
     path = tmp_path / "rows.jsonl"
     path.write_text('\n{"qid": 1}\n\n{"qid": 2}\n  \n')

@@ -71,7 +71,6 @@ def ranked_average_precision(
     shared = min(num_clips, scores.shape[1])
     is_scored = np.zeros((num_queries, num_clips), dtype=bool)
     is_scored[:, :shared] = score_mask[:, :shared]
-    is_scored &= clip_mask
     fitted = np.zeros((num_queries, num_clips))
     fitted[:, :shared] = scores[:, :shared]
     # Last key first: real clips before padding, scored before unscored, then by score.
