@@ -136,7 +136,7 @@ def revert_state_dict(state_dict: dict[str, torch.Tensor], config: VideoLightsCo
     """Rename this package's state dict to the release's names; the inverse of [`convert_state_dict`].
 
     Raises:
-        ValueError: if a parameter has no counterpart in the release (`word_correlation="attended"` has all but two).
+        ValueError: if a parameter has no counterpart in the release.
     """
     table = [(ours, release) for release, ours in _name_table(config)]
     reverted, unknown = {}, []
@@ -332,6 +332,8 @@ def convert_to_release(model_dir: str | Path, output_file: str | Path) -> None:
         raise FileNotFoundError(f"{model_dir} holds no config.json: give a folder that `save_pretrained` wrote.")
     model = VideoLightsForMomentRetrieval.from_pretrained(model_dir)
     config = model.config
+    if config.use_feature_refinement and config.word_correlation != "constant":
+        raise ValueError('The release has no word branch of the kind word_correlation="attended".')
     options = {name: getattr(config, field) for name, field in _OPTIONS.items()}
     options |= _FIXED_OPTIONS
     options |= {

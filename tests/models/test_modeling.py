@@ -269,7 +269,8 @@ def test_weights_survive_save_and_load(tmp_path, model):
     model.save_pretrained(tmp_path)
     loaded = VideoLightsForMomentRetrieval.from_pretrained(tmp_path)
     inputs = random_inputs(model.config)
-    assert torch.equal(loaded(**inputs).logits, model(**inputs).logits)
+    torch.testing.assert_close(loaded(**inputs).logits, model(**inputs).logits)
+    assert all(torch.equal(tensor, loaded.state_dict()[name]) for name, tensor in model.state_dict().items())
     assert (tmp_path / "model.safetensors").is_file()
 
 
