@@ -92,8 +92,9 @@ class _RegistrationFinder(MetaPathFinder):
     def find_spec(self, fullname: str, path=None, target=None) -> ModuleSpec | None:
         if fullname not in _WATCHED:
             return None
-        for finder in sys.meta_path:
-            spec = None if finder is self else finder.find_spec(fullname, path, target)
+        # Only the finders behind this one: a second copy of it, left by a reload, must not ask back.
+        for finder in sys.meta_path[sys.meta_path.index(self) + 1 :]:
+            spec = finder.find_spec(fullname, path, target)
             if spec is not None and spec.loader is not None:
                 spec.loader = _RegisteringLoader(spec.loader)
                 return spec
