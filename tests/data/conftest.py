@@ -1,7 +1,7 @@
 """A small corpus on disk, in the layout of the published archives."""
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,6 @@ class Corpus:
     rows: dict[str, list[dict]]
     dataset: str = "qvhighlights"
     text_stem: str = "qid{}"
-    arguments: dict = field(default_factory=dict)
 
     def write(self):
         generator = np.random.default_rng(0)

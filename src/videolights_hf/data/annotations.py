@@ -129,15 +129,15 @@ def row_faults(row: Any, spec: DatasetSpec) -> list[str]:
     if not isinstance(row, dict):
         return [f"a JSON object is needed, got {type(row).__name__}"]
     faults = []
-    if not isinstance(row.get("qid"), (int, str)) or isinstance(row.get("qid"), bool) or row["qid"] == "":
+    if not _is_text(row.get("qid")) and (not isinstance(row.get("qid"), int) or isinstance(row["qid"], bool)):
         faults.append("'qid' must be a number or a non-empty string")
     for field in ("query", "vid"):
-        if not isinstance(row.get(field), str) or not row[field].strip():
+        if not _is_text(row.get(field)):
             faults.append(f"{field!r} must be a non-empty string")
     if not _is_number(row.get("duration")) or row["duration"] <= 0:
         faults.append("'duration' must be a positive number of seconds")
-    if row.get("domain") is not None and not isinstance(row["domain"], str):
-        faults.append("'domain' must be a string")
+    if row.get("domain") is not None and not _is_text(row["domain"]):
+        faults.append("'domain' must be a non-empty string")
     if faults or not is_labelled(row):
         return faults
     missing = [field for field in _REQUIRED_FIELDS.get(spec.label_rule, ()) if row.get(field) is None]
@@ -150,6 +150,13 @@ def row_faults(row: Any, spec: DatasetSpec) -> list[str]:
     if row.get("label") is not None:
         faults += _label_faults(row, spec)
     return faults
+
+
+def _is_text(value: Any) -> bool:
+    try:
+        return isinstance(value, str) and bool(value.strip().encode())
+    except UnicodeEncodeError:  # JSON can spell half of a surrogate pair, which no file can hold
+        return False
 
 
 def _is_number(value: Any) -> bool:

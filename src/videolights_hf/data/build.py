@@ -131,10 +131,15 @@ def build_feature_dataset(
         videos, problems = write_parts(parts, work, schema, num_proc, bar)
         num_clips = dict(zip(videos["vid"], videos["num_clips"], strict=True))
 
-        schema = query_schema(list(text_folders), all(isinstance(row["qid"], int) for row in rows))
+        integer_qids = all(isinstance(row["qid"], int) and abs(row["qid"]) < 2**63 for row in rows)
+        schema = query_schema(list(text_folders), integer_qids)
         tables = {}
         for split, members in splits.items():
-            kept = [_query_row(row, spec, num_clips[row["vid"]]) for row in members if row["vid"] in num_clips]
+            kept = [
+                _query_row(row, spec, num_clips[row["vid"]], integer_qids)
+                for row in members
+                if row["vid"] in num_clips
+            ]
             bar.update(len(members) - len(kept))
             parts = [
                 Part(f"{split}-{index:05d}", "qid", part, text_reader, schema)
@@ -196,9 +201,10 @@ def _settings(
     return json.loads(json.dumps(settings))
 
 
-def _query_row(annotation: Mapping[str, Any], spec: DatasetSpec, num_clips: int) -> dict[str, Any]:
-    constants = {"clip_length": spec.clip_length, "label_rule": spec.rule_for(annotation), "num_clips": num_clips}
-    return annotation_to_row(annotation) | constants
+def _query_row(annotation: dict[str, Any], spec: DatasetSpec, num_clips: int, integer_qids: bool) -> dict[str, Any]:
+    row = annotation_to_row(annotation)
+    row |= {"clip_length": spec.clip_length, "label_rule": spec.rule_for(annotation), "num_clips": num_clips}
+    return row if integer_qids else row | {"qid": str(row["qid"])}
 
 
 def _report(

@@ -32,9 +32,6 @@ class FeatureFileError(ValueError):
         self.path = str(path)
         self.message = message
 
-    def __reduce__(self):
-        return type(self), (self.kind, self.path, self.message)
-
 
 def feature_files(folder: str | os.PathLike, item_id: int | str, patterns: Sequence[Sequence[str]]) -> list[Path]:
     """The files that hold the features of one id.

@@ -1,0 +1,235 @@
+import json
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+import torch
+from datasets import concatenate_datasets
+from torch.utils.data import DataLoader
+
+from videolights_hf.data import build_feature_dataset
+from videolights_hf.data.collator import VideoLightsDataCollator
+from videolights_hf.data.dataset import FeatureDataset, ItemBuilder, table_backbones
+from videolights_hf.models.configuration_videolights import VideoLightsConfig
+
+VIDEO, TEXT = (("slowfast", 6), ("clip", 4)), (("clip", 4), ("blip2", 3))
+
+
+@pytest.fixture
+def tables(corpus):
+    return corpus.build()
+
+
+def dataset(tables, split="train", **changes):
+    return FeatureDataset(tables[split], tables["videos"], ItemBuilder(VIDEO, TEXT, **changes))
+
+
+def normalised(matrix):
+    matrix = matrix.astype(np.float32)
+    return matrix / (np.linalg.norm(matrix, axis=1, keepdims=True) + 1e-5)
+
+
+def test_an_item_holds_normalised_features_in_order_with_temporal_channels(corpus, tables):
+    item = dataset(tables)[3]
+    row = corpus.rows["train"][3]
+    slowfast = np.load(corpus.video_file("slowfast", row["vid"]))["features"].astype(np.float16)
+    clip = np.load(corpus.video_file("clip", row["vid"]))["features"]
+    length = len(clip)
+    assert length == len(slowfast) - 1
+    expected = np.concatenate(
+        [
+            normalised(slowfast[:length]),
+            normalised(clip),
+            np.arange(length)[:, None] / length,
+            np.arange(1, length + 1)[:, None] / length,
+        ],
+        axis=1,
+    )
+    np.testing.assert_allclose(item["video_features"], expected, rtol=1e-5, atol=1e-6)
+    texts = [np.load(corpus.text_file(name, 3))["last_hidden_state"] for name in ("clip", "blip2")]
+    np.testing.assert_allclose(
+        item["text_features"], np.concatenate([normalised(t) for t in texts], axis=1), rtol=1e-5
+    )
+    assert item["video_features"].dtype == item["text_features"].dtype == np.float32
+    assert (item["qid"], item["vid"], item["epoch"], item["training"]) == (3, row["vid"], 0, False)
+    # The label's clips are those that are left: the features are a clip short of the annotation.
+    assert len(item["labels"]["saliency"]) == length
+    np.testing.assert_allclose(item["labels"]["spans"][1], [14 / (2 * length), 4 / (2 * length)], rtol=1e-6)
+
+
+def test_order_and_choice_of_backbones_are_the_builders(tables):
+    whole = dataset(tables)[0]
+    swapped = FeatureDataset(tables["train"], tables["videos"], ItemBuilder(VIDEO[::-1], TEXT[:1]))[0]
+    np.testing.assert_array_equal(swapped["video_features"][:, 4:10], whole["video_features"][:, :6])
+    np.testing.assert_array_equal(swapped["text_features"], whole["text_features"][:, :4])
+
+
+def test_videos_and_sentences_are_cut_without_a_warning(tables, recwarn):
+    data = dataset(tables, max_video_length=5, max_text_length=3)
+    item = data[0]
+    assert item["video_features"].shape == (5, 12)
+    assert item["video_features"][-1, -1] == 1
+    assert item["text_features"].shape == (3, 7)
+    assert len(item["labels"]["saliency"]) == 5
+    assert set(data.lengths) == {5}
+    assert not [warning for warning in recwarn if "cut" in str(warning.message)]
+
+
+def test_lengths_are_those_of_the_items(tables):
+    data = dataset(tables)
+    assert data.lengths == [len(data[index]["video_features"]) for index in range(len(data))]
+
+
+def test_annotations_are_the_ground_truth_in_the_items_order(corpus, tables):
+    data = dataset(tables)
+    assert data.annotations == corpus.rows["train"]
+    assert [item["qid"] for item in data] == [row["qid"] for row in data.annotations]
+
+
+def test_a_test_split_has_no_labels(corpus):
+    for row in corpus.rows["val"]:
+        for field in ("relevant_windows", "relevant_clip_ids", "saliency_scores"):
+            del row[field]
+    path = corpus.root / "val.jsonl"
+    path.write_text(json.dumps(corpus.rows["val"][0]) + "\n")
+    item = dataset(corpus.build(), "val")[0]
+    assert "labels" not in item
+    assert "labels" not in VideoLightsDataCollator()([item])
+
+
+def test_audio_is_cut_with_the_video_and_given_separately(corpus):
+    tables = corpus.build(audio_folder=corpus.root / "slowfast_video")
+    item = dataset(tables, audio_dim=6)[0]
+    assert item["audio_features"].shape == (7, 6)
+    assert item["video_features"].shape == (7, 12)
+    np.testing.assert_array_equal(item["audio_features"], item["video_features"][:, :6])
+    assert "audio_features" not in dataset(tables)[0]
+
+
+def test_domains_select_queries_and_an_unknown_one_names_the_nearest(highlights):
+    tables = highlights.build()
+    builder = ItemBuilder(VIDEO, TEXT)
+    data = FeatureDataset(tables["train"], tables["videos"], builder, domain="BK")
+    assert [row["qid"] for row in data.annotations] == ["train1", "train3"]
+    assert data.domains == ["BK"]
+    assert data[0]["labels"]["spans"].shape == (0, 2)
+    with pytest.raises(ValueError, match=r"Unknown domain 'bk'\. Did you mean 'BK'"):
+        FeatureDataset(tables["train"], tables["videos"], builder, domain="bk")
+
+
+def test_what_cannot_be_used_is_refused(corpus, tables):
+    videos, train = tables["videos"], tables["train"]
+    with pytest.raises(ValueError, match="no video features of blip2; it has slowfast, clip"):
+        FeatureDataset(train, videos, ItemBuilder((("blip2", 768),), TEXT))
+    with pytest.raises(ValueError, match="no text features of t5"):
+        FeatureDataset(train, videos, ItemBuilder(VIDEO, (("t5", 3),)))
+    with pytest.raises(ValueError, match="no video features of audio"):
+        dataset(tables, audio_dim=3)
+    with pytest.raises(ValueError, match="4 wide, expected 512"):
+        FeatureDataset(train, videos, ItemBuilder((("clip", 512),), TEXT))[0]
+    with pytest.raises(ValueError, match="no domains"):
+        FeatureDataset(train, videos, ItemBuilder(VIDEO, TEXT), domain="BK")
+    with pytest.raises(ValueError, match="The split is empty"):
+        FeatureDataset(train.select([]), videos, ItemBuilder(VIDEO, TEXT))
+    with pytest.raises(ValueError, match="2 queries are of videos that are not in the table"):
+        FeatureDataset(train, videos.select(range(1, 10)), ItemBuilder(VIDEO, TEXT))
+
+
+def test_from_config_takes_everything_from_the_config(tables):
+    video, text = table_backbones(tables)
+    assert (video, text) == ([list(pair) for pair in VIDEO], [list(pair) for pair in TEXT])
+    config = VideoLightsConfig(video_backbones=video, text_backbones=text, max_video_length=6, max_text_length=3)
+    item = FeatureDataset.from_config(tables, "train", config, training=True)[0]
+    assert item["video_features"].shape == (6, config.video_dim)
+    assert item["text_features"].shape == (3, config.text_dim)
+    assert item["training"]
+    with pytest.raises(ValueError, match=r"Unknown split 'vall'\. Did you mean 'val'"):
+        FeatureDataset.from_config(tables, "vall", config)
+
+
+def draws(data, workers, epochs, persistent=False):
+    """Pairs and dropped tokens per query and epoch."""
+    collator = VideoLightsDataCollator(text_dropout=0.4)
+    loader = DataLoader(
+        data, batch_size=3, num_workers=workers, collate_fn=collator, persistent_workers=persistent and workers > 0
+    )
+    found = []
+    for epoch in epochs:
+        data.set_epoch(epoch)
+        for batch in loader:
+            labels = batch["labels"]
+            found += torch.cat([labels["positive_clips"], labels["negative_clips"]], dim=1).tolist()
+            found += [(row == 0).all(dim=1).tolist() for row in batch["text_features"]]
+    return found
+
+
+@pytest.mark.parametrize("persistent", [False, True])
+def test_labels_are_the_same_with_any_number_of_workers(tables, persistent):
+    data = dataset(tables, training=True)
+    alone = draws(data, 0, (0, 1))
+    assert draws(data, 2, (0, 1), persistent) == alone
+    assert alone[: len(alone) // 2] != alone[len(alone) // 2 :]
+
+
+def test_item_of_an_epoch_does_not_depend_on_the_current_one(tables):
+    data = dataset(tables)
+    of_epoch_two = data.item(4, 2)["labels"]
+    data.set_epoch(2)
+    assert data.epoch == 2
+    for key, value in data[4]["labels"].items():
+        np.testing.assert_array_equal(value, of_epoch_two[key])
+
+
+def test_length_grouped_batches_need_less_padding_and_lose_nothing(tables):
+    data = FeatureDataset(concatenate_datasets([tables["train"]] * 16), tables["videos"], ItemBuilder(VIDEO, TEXT))
+    order = list(data.length_grouped_sampler(4, torch.Generator().manual_seed(0)))
+    assert sorted(order) == list(range(160))
+
+    def padding(order):
+        lengths = np.asarray(data.lengths)[order].reshape(-1, 4)
+        return (lengths.max(axis=1, keepdims=True) - lengths).sum()
+
+    assert padding(order) < padding(torch.randperm(160, generator=torch.Generator().manual_seed(0)).tolist()) / 2
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_features_are_read_from_disk_and_do_not_fill_the_memory(tmp_path):
+    videos, clips, width = 120, 75, 3584
+    (tmp_path / "video").mkdir()
+    (tmp_path / "text").mkdir()
+    lines = []
+    for index in range(videos):
+        matrix = np.random.default_rng(index).standard_normal((clips, width)).astype(np.float16)
+        np.save(tmp_path / "video" / f"v{index}.npy", matrix)
+        np.save(tmp_path / "text" / f"qid{index}.npy", matrix[:4, :8])
+        lines.append(f'{{"qid": {index}, "query": "q", "vid": "v{index}", "duration": 150}}\n')
+    (tmp_path / "test.jsonl").write_text("".join(lines))
+    build_feature_dataset(
+        tmp_path / "built",
+        {"test": tmp_path / "test.jsonl"},
+        {"big": tmp_path / "video"},
+        {"clip": tmp_path / "text"},
+        progress=False,
+    )
+    script = textwrap.dedent(
+        f"""
+        from videolights_hf.data import FeatureDataset, ItemBuilder, load_feature_dataset
+
+        def anonymous_memory():
+            with open("/proc/self/status") as status:
+                return next(int(line.split()[1]) for line in status if line.startswith("RssAnon")) / 1024
+
+        before = anonymous_memory()
+        tables = load_feature_dataset({str(tmp_path / "built")!r})
+        data = FeatureDataset(tables["test"], tables["videos"], ItemBuilder((("big", {width}),), (("clip", 8),)))
+        total = 0
+        for index in range({videos}):
+            total += data[index]["video_features"].sum()
+        print(anonymous_memory() - before)
+        """
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    table = videos * clips * width * 2 / 2**20
+    assert float(done.stdout) < table / 3

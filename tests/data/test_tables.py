@@ -1,0 +1,51 @@
+import numpy as np
+import pytest
+
+import videolights_hf.data
+from videolights_hf.data import export_parquet, push_feature_dataset
+from videolights_hf.data.tables import annotation_to_row, decode_array, encode_array, row_to_annotation
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_matrices_with_trailing_zeros_survive_a_cell(dtype):
+    matrix = np.array([[1.5, -2], [0, 0]], dtype=dtype)
+    decoded = decode_array(encode_array(matrix))
+    assert decoded.dtype == dtype
+    np.testing.assert_array_equal(decoded, matrix)
+
+
+def test_fields_without_a_column_survive_a_row():
+    annotation = {"qid": 3, "query": "q", "vid": "v", "duration": 4.5, "match": [-1, 0], "fps": 27.17}
+    assert row_to_annotation(annotation_to_row(annotation)) == annotation
+
+
+def test_push_uploads_videos_once_and_queries_in_their_order(corpus, monkeypatch):
+    # Two queries of the first video, far apart in the annotations.
+    tables = corpus.build()
+    pushed = {}
+
+    def record(self, repo_id, config_name, **options):
+        pushed[config_name] = (self, repo_id, options)
+
+    for kind in ("Dataset", "DatasetDict"):
+        monkeypatch.setattr(f"datasets.{kind}.push_to_hub", record)
+    push_feature_dataset(tables, "me/features", private=True)
+    videos, repo_id, options = pushed["videos"]
+    assert (repo_id, options) == ("me/features", {"split": "videos", "private": True})
+    assert videos.num_rows == 10
+    queries, repo_id, options = pushed["queries"]
+    assert (repo_id, options) == ("me/features", {"set_default": True, "private": True})
+    position = {vid: index for index, vid in enumerate(videos["vid"])}
+    for split in ("train", "val"):
+        positions = [position[vid] for vid in queries[split]["vid"]]
+        assert positions == sorted(positions)
+        assert sorted(queries[split]["qid"]) == sorted(tables[split]["qid"])
+
+
+def test_the_packages_names_resolve():
+    for name in videolights_hf.data.__all__:
+        assert getattr(videolights_hf.data, name).__name__ if name.islower() else getattr(videolights_hf.data, name)
+    assert videolights_hf.data.export_parquet is export_parquet
+    assert set(videolights_hf.data.__all__) <= set(dir(videolights_hf.data))
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = videolights_hf.data.nothing
