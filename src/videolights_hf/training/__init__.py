@@ -1,0 +1,28 @@
+"""Training and evaluation: arguments, trainer, model selection and the published recipes.
+
+Names are imported on first use: recipes can be listed without loading torch.
+"""
+
+from importlib import import_module
+from typing import Any
+
+_EXPORTS = {
+    "SELECTION_WEIGHTS": "selection",
+    "VideoLightsTrainer": "trainer",
+    "VideoLightsTrainingArguments": "arguments",
+    "find_resumable_checkpoint": "checkpoints",
+    "selection_score": "selection",
+    "submission_rows": "predictions",
+}
+
+__all__ = sorted(_EXPORTS)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _EXPORTS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_EXPORTS[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return __all__
