@@ -1,19 +1,25 @@
 import json
+import os
 import shutil
 import signal
 import subprocess
 import sys
 import textwrap
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 from datasets import load_from_disk
 
 from videolights_hf.data import build, parts
-from videolights_hf.data.annotations import AnnotationError
+from videolights_hf.data.annotations import AnnotationError, read_annotations
 from videolights_hf.data.build import FeatureBuildError
+from videolights_hf.data.collator import VideoLightsDataCollator
+from videolights_hf.data.dataset import FeatureDataset, table_backbones
+from videolights_hf.data.specs import get_dataset_spec
 from videolights_hf.data.tables import decode_array, row_to_annotation
+from videolights_hf.models.configuration_videolights import VideoLightsConfig
 
 
 def report_of(corpus, output="built"):
@@ -300,3 +306,58 @@ def test_custom_rows_are_labelled_by_what_they_have(corpus):
         rows[0].pop(field)
     (corpus.root / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     assert corpus.build(dataset="custom")["train"]["label_rule"][:2] == ["window", "graded"]
+
+
+PUBLISHED = {
+    "qvhighlights": ("highlight_train_release", "highlight_val_release", "highlight_test_release"),
+    "charades_sta": ("charades_sta_train_tvr_format", "charades_sta_test_tvr_format"),
+    "tacos": ("train", "val", "test"),
+    "tvsum": ("tvsum_train_release", "tvsum_val_release"),
+    "youtube_highlights": ("youtube_highlight_train_release", "youtube_highlight_val_release"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("VIDEOLIGHTS_GOLDEN_ROOT" not in os.environ, reason="VIDEOLIGHTS_GOLDEN_ROOT is not set")
+@pytest.mark.parametrize("dataset", PUBLISHED)
+def test_published_annotations_and_features_in_the_published_layout_become_batches(tmp_path, dataset):
+    root = Path(os.environ["VIDEOLIGHTS_GOLDEN_ROOT"])
+    annotations = {}
+    for name in PUBLISHED[dataset]:
+        source = root / "data" / "annotations" / dataset / f"{name}.jsonl"
+        path = tmp_path / f"{name}.jsonl"
+        path.write_text("".join(f"{line}\n" for line in source.read_text().splitlines()[:20]))
+        annotations[name] = path
+    clip_length = get_dataset_spec(dataset).clip_length
+    subprocess.run(
+        [
+            *(sys.executable, root / "tools" / "simulate_features.py", "--dataset", dataset, "--workers", "1"),
+            *("--clip-length", str(clip_length), "--out", tmp_path, "--annotations", *annotations.values()),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    tables = build.build_feature_dataset(
+        tmp_path / "built",
+        annotations,
+        {name: tmp_path / f"{name}_features" for name in ("slowfast", "clip", "blip_video")},
+        {name: tmp_path / f"{name}_features" for name in ("clip_text", "blip_text")},
+        dataset=dataset,
+        strict=True,
+        progress=False,
+    )
+    video, text = table_backbones(tables)
+    assert (video, text) == (
+        [["slowfast", 96], ["clip", 64], ["blip_video", 64]],
+        [["clip_text", 64], ["blip_text", 64]],
+    )
+    config = VideoLightsConfig(video_backbones=video, text_backbones=text, max_video_length=1000)
+    for name, path in annotations.items():
+        data = FeatureDataset.from_config(tables, name, config)
+        assert data.annotations == as_read(read_annotations(path, dataset))
+        batch = VideoLightsDataCollator()(list(data))
+        assert batch["video_attention_mask"].sum(1).tolist() == data.lengths
+        assert ("labels" in batch) == (name != "highlight_test_release")
+        if "labels" in batch:
+            assert batch["labels"]["span_mask"].any() == (dataset not in ("tvsum", "youtube_highlights"))
+            assert (batch["labels"]["saliency"] > 0).any(dim=1).all() or dataset == "youtube_highlights"
