@@ -1,0 +1,182 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+import warnings
+from importlib.metadata import version
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from videolights_hf.cli.main import app
+from videolights_hf.cli.terminal import ReportingGroup
+
+runner = CliRunner(env={"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"})
+
+
+def failing_app(error=None, warning=None):
+    """A command line of the same kind, whose only command fails or warns."""
+    failing = typer.Typer(cls=ReportingGroup, pretty_exceptions_enable=False)
+
+    @failing.callback()
+    def options(debug: bool = False) -> None:
+        pass
+
+    @failing.command()
+    def run() -> None:
+        if warning is not None:
+            warnings.warn(warning, stacklevel=1)
+        if error is not None:
+            raise error
+
+    return failing
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["-h"], []])
+def test_help_names_the_commands(arguments):
+    result = runner.invoke(app, arguments)
+    for command in ("predict", "convert", "evaluate"):
+        assert command in result.output
+
+
+@pytest.mark.parametrize("command", ["predict", "convert", "evaluate"])
+def test_every_command_has_help(command):
+    result = runner.invoke(app, [command, "--help"])
+    assert result.exit_code == 0
+    assert f"videolights {command}" in result.output
+
+
+@pytest.mark.parametrize("command", ["predict", "convert"])
+def test_help_has_an_example(command):
+    assert "Example" in runner.invoke(app, [command, "--help"]).output
+
+
+def test_version_is_that_of_the_package():
+    assert runner.invoke(app, ["--version"]).output.strip() == f"videolights-hf {version('videolights-hf')}"
+
+
+def test_module_runs_as_the_command():
+    done = subprocess.run(
+        [sys.executable, "-m", "videolights_hf", "--version"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("videolights-hf ")
+
+
+def test_help_imports_nothing_heavy():
+    code = (
+        "import sys; from videolights_hf.cli.main import app; "
+        "print({'torch', 'transformers', 'numpy', 'matplotlib', 'av', 'PIL'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "set()", done.stderr
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("odd\n value"), FileNotFoundError("odd  value"), ImportError("odd value")]
+)
+def test_an_expected_error_is_one_line(error):
+    result = runner.invoke(failing_app(error), ["run"])
+    assert result.exit_code == 1
+    assert result.stderr == "Error: odd value\n"
+
+
+def test_debug_shows_the_error_itself():
+    error = ValueError("odd value")
+    assert runner.invoke(failing_app(error), ["--debug", "run"]).exception is error
+
+
+def test_an_unexpected_error_is_not_hidden():
+    error = ZeroDivisionError()
+    assert runner.invoke(failing_app(error), ["run"]).exception is error
+
+
+def test_a_warning_is_one_line():
+    result = runner.invoke(failing_app(warning="a long\nsentence"), ["run"])
+    assert result.exit_code == 0
+    assert result.stderr == "Warning: a long sentence\n"
+
+
+def test_warnings_for_programmers_are_left_out():
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        result = runner.invoke(failing_app(warning=DeprecationWarning("old")), ["run"])
+    assert result.stderr == ""
+
+
+@pytest.fixture
+def conversions(monkeypatch):
+    """Calls of the conversion, by name."""
+    from videolights_hf import conversion
+
+    calls = []
+    for name in ("convert_checkpoint", "convert_to_release"):
+        monkeypatch.setattr(conversion, name, lambda *arguments, name=name: calls.append((name, *arguments)))
+    return calls
+
+
+def test_convert_makes_a_folder_of_a_checkpoint(conversions, tmp_path):
+    source, target = tmp_path / "model_best.ckpt", tmp_path / "model"
+    result = runner.invoke(app, ["convert", str(source), str(target)])
+    assert result.exit_code == 0, result.output
+    assert conversions == [("convert_checkpoint", source, target, None, None)]
+    assert str(target) in result.stdout.replace("\n", "")
+
+
+def test_convert_passes_the_backbones_on_in_order(conversions, tmp_path):
+    options = ["--video-backbone", "slowfast=2304", "--video-backbone", "clip=512", "--text-backbone", "clip=512"]
+    result = runner.invoke(app, ["convert", "a.ckpt", str(tmp_path), *options])
+    assert result.exit_code == 0, result.output
+    assert conversions[0][3:] == ([["slowfast", 2304], ["clip", 512]], [["clip", 512]])
+
+
+def test_convert_goes_back_with_reverse(conversions, tmp_path):
+    source, target = tmp_path / "model", tmp_path / "model.ckpt"
+    result = runner.invoke(app, ["convert", "--reverse", str(source), str(target)])
+    assert result.exit_code == 0, result.output
+    assert conversions == [("convert_to_release", source, target)]
+
+
+@pytest.mark.parametrize("backbone", ["clip", "clip=", "=512", "clip=0", "clip=-2", "clip=1.5"])
+def test_convert_refuses_a_backbone_without_name_or_width(conversions, backbone):
+    result = runner.invoke(app, ["convert", "a.ckpt", "b", "--video-backbone", backbone])
+    assert result.exit_code == 2
+    assert "NAME=WIDTH" in result.stderr
+    assert conversions == []
+
+
+def test_convert_refuses_backbones_for_a_model_that_knows_its_own(conversions):
+    result = runner.invoke(app, ["convert", "--reverse", "a", "b.ckpt", "--text-backbone", "clip=512"])
+    assert result.exit_code == 2
+    assert "--text-backbone" in result.stderr
+    assert conversions == []
+
+
+def test_convert_says_that_a_checkpoint_is_missing(tmp_path):
+    result = runner.invoke(app, ["convert", str(tmp_path / "nothing.ckpt"), str(tmp_path / "out")])
+    assert result.exit_code == 1
+    assert result.stderr.startswith("Error: ")
+    assert "nothing.ckpt" in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_convert_there_and_back_keeps_the_weights(tmp_path):
+    import torch
+
+    from videolights_hf import VideoLightsConfig, VideoLightsForMomentRetrieval
+
+    config = VideoLightsConfig(
+        video_backbones=[["clip", 8]], text_backbones=[["clip", 8]], hidden_size=16, num_attention_heads=4
+    )
+    torch.manual_seed(0)
+    model = VideoLightsForMomentRetrieval(config)
+    model.save_pretrained(tmp_path / "model")
+    back = ["--video-backbone", "clip=8", "--text-backbone", "clip=8"]
+    for arguments in (["--reverse", "model", "model.ckpt"], ["model.ckpt", "again", *back]):
+        paths = [str(tmp_path / name) if not name.startswith("-") and "=" not in name else name for name in arguments]
+        result = runner.invoke(app, ["convert", *paths])
+        assert result.exit_code == 0, result.output
+    again = VideoLightsForMomentRetrieval.from_pretrained(tmp_path / "again")
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, again.state_dict()[name]), name
