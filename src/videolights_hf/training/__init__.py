@@ -7,12 +7,26 @@ from importlib import import_module
 from typing import Any
 
 _EXPORTS = {
+    "DataSettings": "recipes",
+    "EpochLengthGroupedSampler": "sampling",
+    "Recipe": "recipes",
     "SELECTION_WEIGHTS": "selection",
     "VideoLightsTrainer": "trainer",
     "VideoLightsTrainingArguments": "arguments",
+    "WeightAverage": "averaging",
+    "domain_table": "report",
+    "evaluate_checkpoint": "run",
+    "evaluate_domains": "run",
     "find_resumable_checkpoint": "checkpoints",
+    "headline_metrics": "report",
+    "list_recipes": "recipes",
+    "load_recipe": "recipes",
+    "metrics_table": "report",
+    "recipe_of_checkpoint": "run",
     "selection_score": "selection",
     "submission_rows": "predictions",
+    "train_domains": "run",
+    "train_recipe": "run",
 }
 
 __all__ = sorted(_EXPORTS)
