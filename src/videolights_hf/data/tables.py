@@ -168,5 +168,6 @@ def push_feature_dataset(tables: Mapping[str, Dataset], repo_id: str, **kwargs: 
         repo_id: Id of the repository; it is made if it does not exist.
         **kwargs: Passed to `push_to_hub` of both (`private`, `token`, `revision`, ...).
     """
-    tables[VIDEOS].push_to_hub(repo_id, config_name=VIDEOS, split=VIDEOS, **kwargs)
+    # `datasets` cannot make a configuration the default where another one stands alone: the default comes first.
     DatasetDict(_splits(tables)).push_to_hub(repo_id, config_name=QUERIES, set_default=True, **kwargs)
+    tables[VIDEOS].push_to_hub(repo_id, config_name=VIDEOS, split=VIDEOS, **kwargs)
