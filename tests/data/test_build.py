@@ -151,6 +151,13 @@ def test_a_tolerance_admits_features_of_another_length(corpus):
     assert len(corpus.build("narrow", length_tolerance=4)["videos"]) == 9
 
 
+def test_a_label_that_is_longer_than_the_video_is_reported(highlights, caplog):
+    np.savez(highlights.video_file("clip", "train0"), features=np.zeros((3, 4)))
+    tables = highlights.build()
+    assert "train0.npz: has 3 clips, the annotation implies 6" in caplog.text
+    assert "train0" not in tables["train"]["qid"][:]
+
+
 def test_an_id_that_is_a_path_is_reported_and_reads_nothing(corpus):
     rows = corpus.rows["val"]
     rows[0]["vid"] = "../slowfast_video/video 0"
@@ -240,6 +247,19 @@ def test_building_again_from_the_same_sources_loads_what_is_there(corpus, files_
     assert corpus.build().num_rows == first.num_rows
     assert files_read == []
     assert (corpus.root / "built" / "build_report.json").stat().st_mtime_ns == written
+
+
+def test_a_dataset_that_was_built_with_problems_says_so_again_and_is_refused_when_strict(corpus, caplog):
+    damage(corpus)
+    corpus.build()
+    caplog.clear()
+    corpus.build()
+    assert "6 feature file(s) cannot be used" in caplog.text
+    assert "overwrite it to try again" in caplog.text
+    with pytest.raises(FeatureBuildError, match="6 feature file"):
+        corpus.build(strict=True)
+    np.savez(corpus.video_file("slowfast", "video 0"), features=np.ones((8, 6)))
+    assert corpus.build(overwrite=True)["videos"].num_rows == 6
 
 
 def test_other_sources_need_another_folder_or_overwrite(corpus):

@@ -13,7 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from datasets import Dataset, DatasetDict, load_from_disk
+from datasets import Dataset, DatasetDict, Features, load_from_disk
 from tqdm.auto import tqdm
 
 from .annotations import expected_num_clips, read_annotations
@@ -69,7 +69,8 @@ def build_feature_dataset(
 
     Args:
         output_dir: Where to write. Work in progress is kept in `{output_dir}.incomplete`; calling again after an
-            interruption continues it. If `output_dir` was already built from the same sources it is loaded.
+            interruption continues it. If `output_dir` was built from the same annotations, folders and settings
+            before, it is loaded.
         annotations: Split name to JSON Lines file.
         video_folders: Backbone name to folder of its video features, in channel order.
         text_folders: Text encoder name to folder of its token features, in channel order.
@@ -100,64 +101,36 @@ def build_feature_dataset(
     output = Path(output_dir)
     splits = {split: read_annotations(path, spec) for split, path in annotations.items()}
     settings = _settings(spec, splits, video_sources, text_folders, length_tolerance)
-    if output.exists():
-        report = output / REPORT_FILE
-        if not report.is_file() and any(output.iterdir()):
-            raise FileExistsError(f"{output} is not empty, and no feature dataset; choose another folder.")
-        if report.is_file() and not overwrite:
-            if json.loads(report.read_text())["settings"] != settings:
-                raise FileExistsError(f"{output} was built from other sources; choose another folder or overwrite it.")
-            logger.info("%s is already built from these sources.", output)
-            return load_from_disk(os.fspath(output))
+    if output.exists() and _is_built(output, settings, strict, overwrite):
+        return load_from_disk(os.fspath(output))
     work = output.with_name(output.name + ".incomplete")
     work.mkdir(parents=True, exist_ok=True)
 
-    rows = [row for members in splits.values() for row in members]
-    video_reader = FeatureReader.from_folders(
-        video_sources, [row["vid"] for row in rows], spec.video_patterns, ("features",), VIDEO_PREFIX
-    )
-    text_patterns = tuple((pattern,) for pattern in spec.text_patterns)
-    text_reader = FeatureReader.from_folders(
-        text_folders, [row["qid"] for row in rows], text_patterns, spec.text_keys, TEXT_PREFIX
-    )
-    expected = {row["vid"]: expected_num_clips(row, spec.clip_length) for row in rows}
-    with tqdm(total=len(expected) + len(rows), desc="Reading features", unit=" ids", disable=not progress) as bar:
-        schema = video_schema(list(video_sources))
-        video_rows = [{"vid": vid, "expected": clips} for vid, clips in expected.items()]
-        parts = [
-            Part(f"videos-{index:05d}", "vid", part, video_reader, schema, length_tolerance)
-            for index, part in enumerate(chunks(video_rows, _VIDEOS_PER_PART))
-        ]
-        videos, problems = write_parts(parts, work, schema, num_proc, bar)
-        num_clips = dict(zip(videos["vid"], videos["num_clips"], strict=True))
+    expected = {row["vid"]: row for members in splits.values() for row in members}
+    total = len(expected) + sum(map(len, splits.values()))
+    with tqdm(total=total, desc="Reading features", unit=" ids", disable=not progress) as bar:
 
-        integer_qids = all(isinstance(row["qid"], int) and abs(row["qid"]) < 2**63 for row in rows)
-        schema = query_schema(list(text_folders), integer_qids)
+        def write(parts: list[Part], schema: Features) -> tuple[Dataset, list[Problem]]:
+            return write_parts(parts, work, schema, num_proc, bar)
+
+        parts, schema = _video_parts(expected, video_sources, spec, length_tolerance)
+        videos, problems = write(parts, schema)
+        num_clips = dict(zip(videos["vid"], videos["num_clips"], strict=True))
         tables = {}
-        for split, members in splits.items():
-            kept = [
-                _query_row(row, spec, num_clips[row["vid"]], integer_qids)
-                for row in members
-                if row["vid"] in num_clips
-            ]
-            bar.update(len(members) - len(kept))
-            parts = [
-                Part(f"{split}-{index:05d}", "qid", part, text_reader, schema)
-                for index, part in enumerate(chunks(kept, _QUERIES_PER_PART))
-            ]
-            tables[split], text_problems = write_parts(parts, work, schema, num_proc, bar)
+        for split, (parts, schema) in _query_parts(splits, text_folders, spec, num_clips).items():
+            tables[split], text_problems = write(parts, schema)
             problems += text_problems
+        bar.update(bar.total - bar.n)  # the queries whose video is left out
 
     report = _report(settings, splits, tables, len(expected), len(videos), problems)
+    if problems and strict:
+        raise FeatureBuildError(problems)
     if problems:
-        if strict:
-            raise FeatureBuildError(problems)
-        queries_left_out = sum(len(split["left_out"]) for split in report["queries"].values())
         logger.warning(
             "%s; %d videos and %d queries are left out:\n%s",
             _counted(problems),
             len(expected) - len(videos),
-            queries_left_out,
+            sum(len(split["left_out"]) for split in report["queries"].values()),
             _listed(problems),
         )
     for split, table in tables.items():
@@ -201,10 +174,62 @@ def _settings(
     return json.loads(json.dumps(settings))
 
 
-def _query_row(annotation: dict[str, Any], spec: DatasetSpec, num_clips: int, integer_qids: bool) -> dict[str, Any]:
-    row = annotation_to_row(annotation)
-    row |= {"clip_length": spec.clip_length, "label_rule": spec.rule_for(annotation), "num_clips": num_clips}
-    return row if integer_qids else row | {"qid": str(row["qid"])}
+def _is_built(output: Path, settings: dict[str, Any], strict: bool, overwrite: bool) -> bool:
+    """Whether `output` needs no building; raises if it must not be written either."""
+    path = output / REPORT_FILE
+    if not path.is_file():
+        if any(output.iterdir()):
+            raise FileExistsError(f"{output} is not empty, and no feature dataset; choose another folder.")
+        return False
+    if overwrite:
+        return False
+    report = json.loads(path.read_text())
+    if report["settings"] != settings:
+        raise FileExistsError(f"{output} was built from other sources; choose another folder or overwrite it.")
+    logger.info("%s is already built from these sources.", output)
+    problems = [Problem(**problem) for problem in report["problems"]]
+    if problems and strict:
+        raise FeatureBuildError(problems)
+    if problems:
+        logger.warning("%s when it was built; overwrite it to try again:\n%s", _counted(problems), _listed(problems))
+    return True
+
+
+def _video_parts(
+    rows: Mapping[str, dict[str, Any]], folders: Mapping, spec: DatasetSpec, length_tolerance: int
+) -> tuple[list[Part], Features]:
+    reader = FeatureReader.from_folders(folders, list(rows), spec.video_patterns, ("features",), VIDEO_PREFIX)
+    schema = video_schema(list(folders))
+    members = [{"vid": vid, "expected": expected_num_clips(row, spec.clip_length)} for vid, row in rows.items()]
+    return [
+        Part(f"videos-{index:05d}", "vid", part, reader, schema, length_tolerance)
+        for index, part in enumerate(chunks(members, _VIDEOS_PER_PART))
+    ], schema
+
+
+def _query_parts(
+    splits: Mapping[str, list[dict[str, Any]]], folders: Mapping, spec: DatasetSpec, num_clips: Mapping[str, int]
+) -> dict[str, tuple[list[Part], Features]]:
+    """The parts of every split; a query whose video is left out is in none."""
+    qids = [row["qid"] for rows in splits.values() for row in rows]
+    patterns = tuple((pattern,) for pattern in spec.text_patterns)
+    reader = FeatureReader.from_folders(folders, qids, patterns, spec.text_keys, TEXT_PREFIX)
+    integer_qids = all(isinstance(qid, int) and abs(qid) < 2**63 for qid in qids)
+    schema = query_schema(list(folders), integer_qids)
+    found = {}
+    for split, rows in splits.items():
+        kept = []
+        for row in rows:
+            if row["vid"] in num_clips:
+                constants = {"clip_length": spec.clip_length, "label_rule": spec.rule_for(row)}
+                qid = row["qid"] if integer_qids else str(row["qid"])
+                kept.append(annotation_to_row(row) | constants | {"qid": qid, "num_clips": num_clips[row["vid"]]})
+        parts = [
+            Part(f"{split}-{index:05d}", "qid", part, reader, schema)
+            for index, part in enumerate(chunks(kept, _QUERIES_PER_PART))
+        ]
+        found[split] = parts, schema
+    return found
 
 
 def _report(
