@@ -22,7 +22,7 @@ TEXT_COLOR = "#222222"
 MUTED_COLOR = "#6B6B6B"
 
 # Sizes in inches, so that text keeps its size and place whatever the number of panels.
-LEFT, RIGHT, TOP, BOTTOM = 1.1, 0.25, 0.15, 0.36
+LEFT, RIGHT, TOP, BOTTOM = 1.3, 0.25, 0.15, 0.36
 TITLE_LINE, CURVE, LANE, GAP = 0.23, 0.95, 0.26, 0.24
 BAR_HEIGHT = 0.72
 SCORE_LABEL = 0.42
@@ -225,6 +225,7 @@ def _draw_curve(axes: Axes, panel: _Panel) -> None:
         )
     axes.set_xticks([])
     axes.yaxis.set_major_locator(MaxNLocator(nbins=3))
+    axes.yaxis.set_major_formatter("{x:.3g}")
     axes.tick_params(axis="y", labelsize=8, labelcolor=MUTED_COLOR, color=MUTED_COLOR, length=2)
     axes.spines[["top", "right", "bottom"]].set_visible(False)
     axes.spines["left"].set_color(MUTED_COLOR)

@@ -82,6 +82,11 @@ def test_an_expected_error_is_one_line(error):
     assert result.stderr == "Error: odd value\n"
 
 
+def test_a_file_error_names_the_file_without_a_number():
+    result = runner.invoke(failing_app(FileNotFoundError(2, "No such file", "a.mp4")), ["run"])
+    assert result.stderr == "Error: No such file: a.mp4\n"
+
+
 def test_debug_shows_the_error_itself():
     error = ValueError("odd value")
     assert runner.invoke(failing_app(error), ["--debug", "run"]).exception is error

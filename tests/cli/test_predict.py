@@ -150,6 +150,14 @@ def test_a_missing_model_folder_is_named(video, folder):
     assert_fails(run(video, "a dog", "--model", folder), f"No such model folder: {folder}")
 
 
+def test_a_model_of_another_kind_is_named(model, video):
+    assert_fails(run(video, "a dog", "--model", f"{model}/backbones/clip"), "type 'clip'")
+
+
+def test_a_folder_without_a_model_is_said(video, tmp_path):
+    assert_fails(run(video, "a dog", "--model", str(tmp_path)), str(tmp_path))
+
+
 def test_a_broken_checkpoint_is_one_line(model, video, tmp_path):
     broken = tmp_path / "broken"
     shutil.copytree(model, broken)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .terminal import hide_progress_bars_of_libraries
+from .terminal import no_progress_bars_in_logs
 
 
 def convert(
@@ -49,11 +49,11 @@ def convert(
 
     from videolights_hf.conversion import convert_checkpoint, convert_to_release
 
-    hide_progress_bars_of_libraries()
-    if reverse:
-        convert_to_release(source, output)
-    else:
-        convert_checkpoint(source, output, *backbones.values())
+    with no_progress_bars_in_logs():
+        if reverse:
+            convert_to_release(source, output)
+        else:
+            convert_checkpoint(source, output, *backbones.values())
     typer.echo(f"Wrote {output}")
 
 

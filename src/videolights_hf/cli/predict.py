@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .terminal import hide_progress_bars_of_libraries
+from .terminal import no_progress_bars_in_logs
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -106,16 +106,20 @@ def _load(model: str, device: str | None, dtype: Dtype) -> VideoMomentRetrievalP
     from huggingface_hub.errors import StrictDataclassError
     from safetensors import SafetensorError
 
+    from videolights_hf.models.configuration_videolights import VideoLightsConfig
     from videolights_hf.models.modeling_videolights import VideoLightsForMomentRetrieval
     from videolights_hf.models.pipeline_videolights import VideoMomentRetrievalPipeline
     from videolights_hf.models.processing_videolights import VideoLightsProcessor
 
-    hide_progress_bars_of_libraries()
     if not Path(model).is_dir() and (model.startswith((".", "/", "~")) or model.count("/") > 1):
         raise FileNotFoundError(f"No such model folder: {model}")
+    model_type = VideoLightsConfig.get_config_dict(model)[0].get("model_type")
+    if model_type not in (None, VideoLightsConfig.model_type):
+        raise ValueError(f"{model} holds a model of the type {model_type!r}, not {VideoLightsConfig.model_type!r}.")
     # Not by `pipeline(...)`, which wraps what is wrong with a checkpoint in tracebacks.
     try:
-        network = VideoLightsForMomentRetrieval.from_pretrained(model, dtype=dtype.value)
+        with no_progress_bars_in_logs():
+            network = VideoLightsForMomentRetrieval.from_pretrained(model, dtype=dtype.value)
         processor = VideoLightsProcessor.from_pretrained(model)
     except (StrictDataclassError, SafetensorError, RuntimeError) as error:
         raise ValueError(f"The model {model} cannot be loaded: {error}") from error

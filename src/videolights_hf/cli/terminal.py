@@ -17,12 +17,19 @@ def print_line(kind: str, message: object, color: str) -> None:
     typer.secho(f"{kind}: {' '.join(str(message).split())}", fg=color, err=True)
 
 
-def hide_progress_bars_of_libraries() -> None:
+@contextlib.contextmanager
+def no_progress_bars_in_logs() -> Iterator[None]:
     """Keep the bars with which transformers loads and saves weights out of logs and pipes."""
     from transformers.utils import logging
 
-    if not sys.stderr.isatty():
+    hide = logging.is_progress_bar_enabled() and not sys.stderr.isatty()
+    if hide:
         logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if hide:
+            logging.enable_progress_bar()
 
 
 class ReportingGroup(TyperGroup):
@@ -40,8 +47,15 @@ class ReportingGroup(TyperGroup):
             try:
                 return super().invoke(ctx)
             except (ValueError, OSError, ImportError) as error:
-                print_line("Error", error, typer.colors.RED)
+                print_line("Error", _describe(error), typer.colors.RED)
                 raise typer.Exit(1) from error
+
+
+def _describe(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        # Without the error number that Python puts before them.
+        return f"{error.strerror}: {error.filename}"
+    return str(error)
 
 
 @contextlib.contextmanager
