@@ -72,8 +72,11 @@ def predict(
         videolights predict trip.mp4 "a dog runs" "people eat" --model DIR --plot a.png
     """
     _check_outputs(plot_path, cut_dir)
-    pipe = _load(model, device, dtype)
-    results = pipe(video, sentences, top_k=top_k, score_threshold=threshold, nms_threshold=nms, batch_size=batch_size)
+    with no_progress_bars_in_logs():
+        pipe = _load(model, device, dtype)
+        results = pipe(
+            video, sentences, top_k=top_k, score_threshold=threshold, nms_threshold=nms, batch_size=batch_size
+        )
     _print_tables(results)
     if json_path is not None:
         json_path.parent.mkdir(parents=True, exist_ok=True)
@@ -118,8 +121,7 @@ def _load(model: str, device: str | None, dtype: Dtype) -> VideoMomentRetrievalP
         raise ValueError(f"{model} holds a model of the type {model_type!r}, not {VideoLightsConfig.model_type!r}.")
     # Not by `pipeline(...)`, which wraps what is wrong with a checkpoint in tracebacks.
     try:
-        with no_progress_bars_in_logs():
-            network = VideoLightsForMomentRetrieval.from_pretrained(model, dtype=dtype.value)
+        network = VideoLightsForMomentRetrieval.from_pretrained(model, dtype=dtype.value)
         processor = VideoLightsProcessor.from_pretrained(model)
     except (StrictDataclassError, SafetensorError, RuntimeError) as error:
         raise ValueError(f"The model {model} cannot be loaded: {error}") from error
