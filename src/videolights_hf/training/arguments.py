@@ -101,6 +101,9 @@ class VideoLightsTrainingArguments(TrainingArguments):
 
     def __post_init__(self):
         self._check()
+        if self.greater_is_better is None and self.metric_for_best_model is not None:
+            # Names of loss terms begin with `loss`, where transformers looks at the end.
+            self.greater_is_better = not any(word in self.metric_for_best_model for word in ("loss", "error"))
         super().__post_init__()
 
     def _check(self) -> None:

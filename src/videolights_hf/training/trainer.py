@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +99,8 @@ class VideoLightsTrainer(Trainer):
             callbacks=callbacks,
             **kwargs,
         )
+        # The trainer of transformers writes its own argument into the config, which refuses to load with it.
+        vars(model.config).pop("use_cache", None)
         self.add_callback(EpochCallback(self))
         for dataset in self._datasets(eval_dataset):
             self._check_eval_dataset(dataset)
@@ -186,6 +188,24 @@ class VideoLightsTrainer(Trainer):
     def _get_eval_sampler(self, eval_dataset: Dataset) -> Sampler | None:
         # Never grouped by length: predictions are matched with annotations by their order.
         return SequentialSampler(eval_dataset) if self.args.world_size <= 1 else None
+
+    def get_eval_dataloader(self, eval_dataset: str | Dataset | None = None) -> DataLoader:
+        """Batches of the whole split, whatever is done with the last batch in training."""
+        with self._keeping_last_batch():
+            return super().get_eval_dataloader(eval_dataset)
+
+    def get_test_dataloader(self, test_dataset: Dataset) -> DataLoader:
+        """Batches of the whole split, whatever is done with the last batch in training."""
+        with self._keeping_last_batch():
+            return super().get_test_dataloader(test_dataset)
+
+    @contextlib.contextmanager
+    def _keeping_last_batch(self) -> Iterator[None]:
+        drop_last, self.args.dataloader_drop_last = self.args.dataloader_drop_last, False
+        try:
+            yield
+        finally:
+            self.args.dataloader_drop_last = drop_last
 
     def evaluation_loop(
         self,

@@ -1,0 +1,161 @@
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tests.training.resumable_run import make_trainer
+from tests.training.samples import end_weights, small_config, small_trainer
+from videolights_hf.training import find_resumable_checkpoint
+from videolights_hf.training.checkpoints import checkpoint_fault
+
+ROOT = Path(__file__).parents[2]
+VARIANTS = {
+    "plain": {},
+    "accumulating": {"gradient_accumulation_steps": 2, "per_device_train_batch_size": 2},
+    "averaging": {"ema_decay": 0.7},
+    "length-grouped": {"train_sampling_strategy": "group_by_length"},
+}
+
+
+class StopError(Exception):
+    pass
+
+
+def interrupt_at(trainer, step):
+    """End the run with an exception at a step, before a checkpoint of that step is written."""
+    from transformers import TrainerCallback
+
+    class Stop(TrainerCallback):
+        def on_step_end(self, args, state, control, **kwargs):
+            if state.global_step == step:
+                raise StopError
+
+    trainer.add_callback(Stop())
+    with pytest.raises(StopError):
+        trainer.train()
+
+
+def equal(first, second):
+    return first.keys() == second.keys() and all(torch.equal(value, second[name]) for name, value in first.items())
+
+
+@pytest.mark.parametrize("settings", VARIANTS.values(), ids=VARIANTS)
+def test_resumed_run_ends_with_the_same_weights_and_log(tmp_path, settings):
+    whole = make_trainer(tmp_path / "whole", **settings)
+    start = end_weights(whole)
+    whole.train()
+    interrupt_at(make_trainer(tmp_path / "cut", **settings), 8)
+    resumed = make_trainer(tmp_path / "cut", **settings)
+    resumed.train(resume_from_checkpoint=True)
+    assert equal(end_weights(resumed), end_weights(whole))
+    assert not equal(start, end_weights(whole))
+    timeless = [
+        [{key: value for key, value in row.items() if "per_second" not in key and "runtime" not in key
+          and key not in ("total_flos", "train_loss", "eval_model_preparation_time")}
+         for row in trainer.state.log_history]
+        for trainer in (whole, resumed)
+    ]  # fmt: skip
+    assert timeless[0] == timeless[1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("settings", [{}, {"ema_decay": 0.7, "train_sampling_strategy": "group_by_length"}])
+def test_killed_process_resumes_to_the_same_bits(tmp_path, settings):
+    def run(folder, *options):
+        command = [sys.executable, "-m", "tests.training.resumable_run", str(tmp_path / folder)]
+        command += ["--settings", json.dumps(settings), *options]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+
+    assert run("whole").returncode == 0
+    assert run("cut", "--kill-at", "8").returncode == -signal.SIGKILL
+    assert not (tmp_path / "cut" / "model.safetensors").exists()
+    finished = run("cut", "--resume")
+    assert finished.returncode == 0, finished.stderr
+    weights = [load_file(tmp_path / folder / "model.safetensors") for folder in ("whole", "cut")]
+    assert equal(*weights)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """Output of a run of eight steps with checkpoints after steps 3, 6 and 8."""
+    folder = tmp_path_factory.mktemp("run")
+    make_trainer(folder, num_train_epochs=2).train()
+    return folder
+
+
+class TestChoiceOfCheckpoint:
+    @pytest.fixture
+    def output_dir(self, run, tmp_path):
+        shutil.copytree(run, tmp_path / "run")
+        return tmp_path / "run"
+
+    def test_newest_complete_checkpoint_is_found(self, output_dir):
+        assert find_resumable_checkpoint(output_dir).name == "checkpoint-8"
+
+    @pytest.mark.parametrize(
+        ("damage", "fault"),
+        [
+            (lambda folder: (folder / "trainer_state.json").write_text('{"global_st'), "cut off"),
+            (lambda folder: (folder / "trainer_state.json").write_text("[]"), "not that of a trainer"),
+            (lambda folder: (folder / "trainer_state.json").unlink(), "no trainer_state.json"),
+            (lambda folder: (folder / "model.safetensors").unlink(), "no model.safetensors"),
+            (lambda folder: (folder / "optimizer.pt").unlink(), "no optimizer.pt"),
+        ],
+    )
+    def test_incomplete_checkpoint_is_passed_over_and_refused_by_name(self, output_dir, damage, fault):
+        newest = output_dir / "checkpoint-8"
+        damage(newest)
+        assert fault in checkpoint_fault(newest)
+        assert find_resumable_checkpoint(output_dir).name == "checkpoint-6"
+        with pytest.raises(ValueError, match=fault):
+            make_trainer(output_dir, num_train_epochs=2).train(resume_from_checkpoint=str(newest))
+
+    def test_run_goes_on_from_before_a_half_written_checkpoint(self, output_dir):
+        (output_dir / "checkpoint-8" / "trainer_state.json").write_text('{"global_st')
+        resumed = make_trainer(output_dir, num_train_epochs=2)
+        resumed.train(resume_from_checkpoint=True)
+        assert resumed.state.global_step == 8
+        assert checkpoint_fault(output_dir / "checkpoint-8") is None
+
+    def test_nothing_to_resume_from_is_an_error(self, tmp_path):
+        assert find_resumable_checkpoint(tmp_path / "nowhere") is None
+        with pytest.raises(ValueError, match="no complete checkpoint"):
+            make_trainer(tmp_path).train(resume_from_checkpoint=True)
+        with pytest.raises(ValueError, match="no folder"):
+            make_trainer(tmp_path).train(resume_from_checkpoint=str(tmp_path / "nowhere"))
+
+    def test_other_arguments_are_refused_with_both_values(self, output_dir):
+        trainer = make_trainer(output_dir, learning_rate=0.5)
+        with pytest.raises(ValueError, match=r"learning_rate: 0\.001 in the checkpoint, 0\.5 now"):
+            trainer.train(resume_from_checkpoint=True)
+
+    def test_another_model_is_refused_with_both_values(self, output_dir):
+        trainer = make_trainer(output_dir, config=small_config(num_queries=4))
+        with pytest.raises(ValueError, match="num_queries: 3 in the checkpoint, 4 now"):
+            trainer.train(resume_from_checkpoint=True)
+
+    def test_longer_training_is_allowed(self, output_dir):
+        trainer = make_trainer(output_dir, num_train_epochs=3)
+        trainer.train(resume_from_checkpoint=True)
+        assert trainer.state.global_step == 12
+
+    def test_checkpoint_of_another_trainer_has_no_settings_to_compare(self, output_dir):
+        (output_dir / "checkpoint-8" / "run_settings.json").unlink()
+        make_trainer(output_dir, num_train_epochs=2).train(resume_from_checkpoint=True)
+
+
+def test_trained_model_loads_again(tmp_path):
+    from videolights_hf import VideoLightsForMomentRetrieval
+
+    trainer = small_trainer(tmp_path, num_train_epochs=1)
+    trainer.train()
+    trainer.save_model()
+    assert equal(VideoLightsForMomentRetrieval.from_pretrained(tmp_path).state_dict(), end_weights(trainer))
