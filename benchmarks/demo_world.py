@@ -1,0 +1,85 @@
+"""Score a checkpoint on freshly rendered videos of the made-up world that it was not trained on.
+
+    python benchmarks/demo_world.py
+
+Renders the videos to mp4 files, runs the pipeline on the files, and prints R1@0.5, HIT@1 and others (%), with each video's own
+sentences and with the sentences shuffled among the videos. The second shows how far a guess from the video alone gets.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm.auto import tqdm
+from transformers import pipeline
+
+import videolights_hf  # noqa: F401  registers the pipeline
+from videolights_hf.metrics import evaluate_predictions
+from videolights_hf.world import CLIP_SECONDS, SPLITS, demo_checkpoint, make_world
+
+METRICS = {
+    "R1@0.5": "MR-full-R1@0.5",
+    "R1@0.7": "MR-full-R1@0.7",
+    "mAP": "MR-full-mAP",
+    "HIT@1": "HL-min-VeryGood-Hit1",
+}
+
+
+def shuffle_sentences(annotations: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The annotations with each video asked the sentences of the next one; the truth stays the video's own."""
+    videos = [list(rows) for _, rows in groupby(annotations, key=lambda row: row["vid"])]
+    others = videos[1:] + videos[:1]
+    return [
+        {**row, "query": other[i % len(other)]["query"]}
+        for own, other in zip(videos, others)
+        for i, row in enumerate(own)
+    ]
+
+
+def score_checkpoint(checkpoint: Path, folder: Path, annotations: list[dict[str, Any]]) -> dict[str, float]:
+    """Runs the pipeline on the videos in `folder` with the sentences of `annotations`; returns metrics in percent."""
+    retrieve = pipeline("video-moment-retrieval", model=str(checkpoint))
+    predictions = []
+    videos = [(vid, list(rows)) for vid, rows in groupby(annotations, key=lambda row: row["vid"])]
+    for vid, rows in tqdm(videos, desc="Predicting", unit="video"):
+        results = retrieve(str(folder / f"{vid}.mp4"), [row["query"] for row in rows])
+        predictions += [
+            {
+                "qid": row["qid"],
+                "pred_relevant_windows": [[m["start"], m["end"], m["score"]] for m in result["moments"]],
+                "pred_saliency_scores": result["saliency"],
+            }
+            for row, result in zip(rows, results)
+        ]
+    brief = evaluate_predictions(predictions, annotations, clip_length=CLIP_SECONDS)["brief"]
+    return {name: brief[key] for name, key in METRICS.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", type=Path, default=demo_checkpoint(), help="checkpoint folder")
+    parser.add_argument("--split", choices=SPLITS, default="test")
+    parser.add_argument("--num-videos", type=int, default=50)
+    parser.add_argument("--seed", type=int, default=0, help="seed of the world")
+    parser.add_argument("--num-threads", type=int, default=1)
+    args = parser.parse_args()
+
+    torch.set_num_threads(args.num_threads)
+    start = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        annotations = make_world(folder, args.split, range(args.num_videos), seed=args.seed, show_progress=True)
+        print(f"{args.num_videos} videos, {len(annotations)} queries")
+        for name, rows in (("own sentences", annotations), ("shuffled sentences", shuffle_sentences(annotations))):
+            metrics = score_checkpoint(args.model, Path(folder), rows)
+            print(f"{name:>18}: " + "  ".join(f"{metric} {value:5.1f}" for metric, value in metrics.items()))
+    print(f"{time.perf_counter() - start:.0f} s on {args.num_threads} CPU thread(s)")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+"""Find moments in a bundled video: what `make demo` runs.
+
+    python examples/demo.py
+    python examples/demo.py --video demo_0_00001 --query "a red circle"
+
+Video, sentences and checkpoint come with the package; the checkpoint was not trained on the video. Prints the predicted
+moments beside the true ones, and writes a picture of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from transformers import pipeline
+
+import videolights_hf  # noqa: F401  registers the pipeline
+from videolights_hf.visualization import plot_moments
+from videolights_hf.world import ANNOTATIONS_FILE, demo_checkpoint, demo_videos
+
+
+def read_annotations() -> dict[str, list[dict[str, Any]]]:
+    """The bundled annotations of each bundled video."""
+    videos: dict[str, list[dict[str, Any]]] = {}
+    for line in (demo_videos() / ANNOTATIONS_FILE).read_text(encoding="utf-8").splitlines():
+        annotation = json.loads(line)
+        videos.setdefault(annotation["vid"], []).append(annotation)
+    return videos
+
+
+def format_window(start: float, end: float) -> str:
+    """A moment in seconds, as people write it."""
+    return f"{start:.0f}-{end:.0f}"
+
+
+def print_moments(annotations: list[dict[str, Any]], results: list[dict[str, Any]]) -> None:
+    """Prints the moments found for each sentence beside the true ones, and the clip with the highest saliency."""
+    table = Table("sentence", "true moments (s)", "predicted (s, score)", "best clip (s)")
+    for annotation, result in zip(annotations, results):
+        truth = annotation["relevant_windows"]
+        moments = sorted(result["moments"], key=lambda moment: moment["start"])
+        best_clip = max(range(len(result["saliency"])), key=result["saliency"].__getitem__)
+        table.add_row(
+            annotation["query"],
+            "\n".join(format_window(*window) for window in truth) or "not known",
+            "\n".join(f"{format_window(m['start'], m['end'])}  {m['score']:.2f}" for m in moments) or "none",
+            format_window(best_clip * result["clip_length"], (best_clip + 1) * result["clip_length"]),
+        )
+    Console().print(table)
+
+
+def main() -> None:
+    """Runs the pipeline on one bundled video."""
+    videos = read_annotations()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--video", choices=list(videos), default=next(iter(videos)))
+    parser.add_argument("--query", action="append", help="sentence of your own instead of the video's; repeatable")
+    parser.add_argument("--output", type=Path, default=Path("demo_output"), help="folder for the picture")
+    args = parser.parse_args()
+
+    annotations = videos[args.video]
+    if args.query:
+        annotations = [{"query": query, "relevant_windows": []} for query in args.query]
+    path = demo_videos() / f"{args.video}.mp4"
+    retrieve = pipeline("video-moment-retrieval", model=str(demo_checkpoint()))
+    results = retrieve(str(path), [annotation["query"] for annotation in annotations], score_threshold=0.5)
+
+    print_moments(annotations, results)
+    args.output.mkdir(parents=True, exist_ok=True)
+    picture = args.output / f"{args.video}.png"
+    truth = [annotation["relevant_windows"] for annotation in annotations]
+    plot_moments(results[:3], video=str(path), ground_truth=truth[:3]).savefig(picture, dpi=120)
+    print(f"Picture: {picture}")
+
+
+if __name__ == "__main__":
+    main()
