@@ -44,26 +44,29 @@ def _register_pipeline() -> None:
     register_pipeline()
 
 
-_MODELS = "videolights_hf.models"
-# The transformers module that holds a register, our module that holds the class, and what joins them.
-_REGISTRATIONS: list[tuple[str, str, Callable[[], None]]] = [
-    ("transformers.models.auto.configuration_auto", f"{_MODELS}.configuration_videolights", _register_config),
-    ("transformers.models.auto.modeling_auto", f"{_MODELS}.modeling_videolights", _register_model),
-    ("transformers.models.auto.processing_auto", f"{_MODELS}.processing_videolights", _register_processor),
-    ("transformers.pipelines", f"{_MODELS}.pipeline_videolights", _register_pipeline),
-]
-_WATCHED = {module for library, own, _ in _REGISTRATIONS for module in (library, own)}
-_loading: set[str] = set()
+# The transformers modules that hold a register, with what adds to it; an entry goes when it is made.
+_pending: dict[str, Callable[[], None]] = {
+    "transformers.models.auto.configuration_auto": _register_config,
+    "transformers.models.auto.modeling_auto": _register_model,
+    "transformers.models.auto.processing_auto": _register_processor,
+    "transformers.pipelines": _register_pipeline,
+}
+# Modules that are being imported, the outermost first.
+_loading: list[str] = []
 
 
 def _register_loaded() -> None:
     """Make every registration whose transformers module is there.
 
-    Our modules import transformers: one that is still loading is left for when it is done.
+    Our modules import from all over transformers, so nothing is imported while some module of it, or of ours, is still
+    loading: what comes up then waits until the outermost of them is done.
     """
-    for library, own, register in _REGISTRATIONS:
-        if library in sys.modules and not _loading & {library, own}:
-            register()
+    if _loading:
+        return
+    for library in list(_pending):
+        # Registering imports, which may make other registrations on the way.
+        if library in sys.modules and library in _pending:
+            _pending.pop(library)()
 
 
 class _RegisteringLoader(Loader):
@@ -78,19 +81,19 @@ class _RegisteringLoader(Loader):
     def exec_module(self, module: ModuleType) -> None:
         # The module keeps its own loader, which resource and source look-ups ask for.
         module.__spec__.loader = module.__loader__ = self.loader
-        _loading.add(module.__name__)
+        _loading.append(module.__name__)
         try:
             self.loader.exec_module(module)
         finally:
-            _loading.discard(module.__name__)
+            _loading.pop()
         _register_loaded()
 
 
 class _RegistrationFinder(MetaPathFinder):
-    """Stands in front of the other finders and wraps the loader of the modules that are waited for."""
+    """Stands in front of the other finders and wraps the loaders of transformers' modules and of ours."""
 
     def find_spec(self, fullname: str, path=None, target=None) -> ModuleSpec | None:
-        if fullname not in _WATCHED:
+        if not _pending or not fullname.startswith(("transformers.", "videolights_hf.models.")):
             return None
         # Only the finders behind this one: a second copy of it, left by a reload, must not ask back.
         for finder in sys.meta_path[sys.meta_path.index(self) + 1 :]:

@@ -109,7 +109,7 @@ def test_strict_fails_on_ids_that_do_not_match_only(run):
         ([[1]], (), "predictions.jsonl, line 1: expected a JSON object"),
         ([{"qid": 9, "pred_relevant_windows": []}], (), "no prediction has a qid of the ground truth"),
         (PREDICTIONS, ("--dataset", "tacos"), "unknown dataset 'tacos'"),
-        (PREDICTIONS, ("--json", "/nowhere/out.json"), "No such file or directory: '/nowhere/out.json'"),
+        (PREDICTIONS, ("--json", "/nowhere/out.json"), "No such file or directory: /nowhere/out.json"),
     ],
 )
 def test_bad_input_ends_with_one_line_and_no_traceback(run, predictions, options, message):
