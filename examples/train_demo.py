@@ -110,8 +110,6 @@ def main() -> None:
     )
     trainer = Trainer(model=model, args=training_args, train_dataset=dataset, data_collator=VideoLightsDataCollator())
     trainer.train()
-    # The Trainer writes this setting of text generators into every model's config, where VideoLights has no such field.
-    vars(model.config).pop("use_cache", None)
     model.save_pretrained(args.output, include_code=False)
     processor.save_pretrained(args.output)
     print(f"Saved to {args.output}")

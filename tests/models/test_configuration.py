@@ -92,3 +92,11 @@ def test_pipeline_entry_is_written_with_the_code_and_dropped_on_load(tmp_path):
     config.save_pretrained(tmp_path)
     assert "video-moment-retrieval" in json.loads((tmp_path / "config.json").read_text())["custom_pipelines"]
     assert not hasattr(VideoLightsConfig.from_pretrained(tmp_path), "custom_pipelines")
+
+
+def test_what_the_library_writes_into_a_config_is_let_through(tmp_path):
+    config = tiny_config()
+    # `Trainer` sets this on every model.
+    config.use_cache = False
+    config.save_pretrained(tmp_path)
+    assert VideoLightsConfig.from_pretrained(tmp_path).hidden_size == config.hidden_size

@@ -71,6 +71,7 @@ _LIBRARY_KEYS = frozenset(
         "torch_dtype",
         "transformers_version",
         "transformers_weights",
+        "use_cache",
     }
 )
 

@@ -99,8 +99,6 @@ class VideoLightsTrainer(Trainer):
             callbacks=callbacks,
             **kwargs,
         )
-        # The trainer of transformers writes its own argument into the config, which refuses to load with it.
-        vars(model.config).pop("use_cache", None)
         self.add_callback(EpochCallback(self))
         for dataset in self._datasets(eval_dataset):
             self._check_eval_dataset(dataset)
