@@ -1,0 +1,191 @@
+import pytest
+
+from tests.training.samples import SMALL, TEXT_WIDTHS, VIDEO_WIDTHS, make_tables
+from videolights_hf.data.tables import VIDEOS
+from videolights_hf.training import list_recipes, load_recipe, train_recipe
+from videolights_hf.training.run import build_model
+
+RULES = {"qvhighlights": "graded", "charades_sta": "window", "tacos": "window", "tvsum": "annotators",
+         "youtube_highlights": "binary"}  # fmt: skip
+BRIEF = {
+    "num_train_epochs": 1,
+    "per_device_train_batch_size": 4,
+    "use_cpu": True,
+    "disable_tqdm": True,
+    "report_to": "none",
+}
+FEATURES = {"videolights": ["slowfast", "clip"], "videolights-b": ["slowfast", "clip", "blip2"]}
+
+
+def test_there_is_a_recipe_for_every_published_run():
+    recipes = set(list_recipes())
+    for dataset in ("qvhighlights", "charades_sta", "tvsum"):
+        for variant in ("videolights", "videolights-b", "videolights-pt", "videolights-b-pt"):
+            assert f"{dataset}/{variant}" in recipes
+    assert {"tvsum/videolights-i3d", "tacos/videolights", "youtube_highlights/videolights"} <= recipes
+    assert {"pretraining/blip", "pretraining/blip-b", "pretraining/asr", "pretraining/asr-b"} <= recipes
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("qvhighlights/videolights-b", (1e-4, 400, 32, 200, 0.2, 10, 1)),
+        ("ablations/full", (1e-4, 400, 32, 150, 0.2, 10, 1)),
+        ("charades_sta/videolights", (1e-4, 100, 32, 100, 0.3, 10, 1)),
+        ("tvsum/videolights", (1e-3, 2000, 4, 2000, 0.8, 1, 1)),
+        ("tvsum/videolights-pt", (1e-3, 2000, 4, 2000, 0.8, 10, 1)),
+        ("tvsum/videolights-i3d", (1e-3, 2000, 4, 2000, 0.2, 1, 1)),
+        ("pretraining/blip", (1e-4, 400, 256, 50, 0.2, 10, 1)),
+        ("pretraining/asr-b", (1e-4, 400, 256, 50, 0.01, 10, 1)),
+    ],
+)
+def test_recipe_has_the_published_numbers(name, expected):
+    recipe = load_recipe(name)
+    args, config = recipe.training_arguments("out", use_cpu=True), recipe.model_config()
+    found = (args.learning_rate, args.lr_drop, args.per_device_train_batch_size, args.num_train_epochs)
+    found += (config.contrastive_align_loss_coef, config.hard_pos_neg_loss_coef, config.cosine_similarity_loss_coef)
+    assert found == expected
+    common = (args.weight_decay, args.max_grad_norm, args.lr_drop_factor, args.seed, config.dropout)
+    assert common == (1e-4, 0.1, 0.1, 2018, 0.1)
+    sizes = (config.hidden_size, config.num_attention_heads, config.intermediate_size, config.num_fusion_layers)
+    assert sizes == (256, 8, 1024, 1)
+
+
+def test_evaluation_settings_follow_the_dataset():
+    assert load_recipe("qvhighlights/videolights").training_arguments("out").eval_epochs == 5
+    assert load_recipe("qvhighlights/videolights").training_arguments("out").moment_bounds == [0, 150]
+    assert load_recipe("charades_sta/videolights").training_arguments("out").per_device_eval_batch_size == 4
+    assert load_recipe("charades_sta/videolights").model_config().clip_length == 1
+    assert load_recipe("tacos/videolights").training_arguments("out").moment_bounds is None
+    assert load_recipe("tvsum/videolights").model_config().max_video_length == 1000
+    assert load_recipe("tvsum/videolights").training_arguments("out").early_stopping_patience == -1
+    assert load_recipe("qvhighlights/videolights").training_arguments("out").early_stopping_patience == 200
+
+
+def test_ablations_switch_what_they_name():
+    configs = {name: load_recipe(f"ablations/{name}").model_config() for name in (
+        "no-fra", "uni-cmf", "no-new-losses", "only-hard-loss", "only-alignment-loss", "only-task-coupled-loss",
+        "only-saliency-cosine-loss", "features-sf-b", "features-sf-c", "bi-cmf-3-layers", "attended-words", "baseline",
+    )}  # fmt: skip
+    assert not configs["no-fra"].use_feature_refinement
+    assert configs["uni-cmf"].cross_modal_fusion == "uni"
+    assert [name for name, _ in configs["features-sf-b"].video_backbones] == ["slowfast", "blip2"]
+    assert [name for name, _ in configs["features-sf-c"].video_backbones] == ["slowfast", "clip"]
+    assert configs["bi-cmf-3-layers"].num_fusion_layers == 3
+    assert configs["attended-words"].word_correlation == "attended"
+    assert not configs["baseline"].use_feature_refinement
+
+    def switches(name):
+        config = configs[name]
+        return (
+            bool(config.hard_pos_neg_loss_coef),
+            config.use_moment_to_highlight,
+            bool(config.cosine_similarity_loss_coef),
+            config.use_contrastive_alignment,
+        )
+
+    assert switches("no-new-losses") == switches("baseline") == (False, False, False, False)
+    assert switches("only-hard-loss") == (True, False, False, False)
+    assert switches("only-task-coupled-loss") == (False, True, False, False)
+    assert switches("only-saliency-cosine-loss") == (False, False, True, False)
+    assert switches("only-alignment-loss") == (False, False, False, True)
+
+
+@pytest.mark.parametrize("name", list_recipes())
+def test_recipe_builds_and_takes_training_steps(tmp_path, name):
+    recipe = load_recipe(name)
+    sizes = {key: value for key, value in SMALL.items() if key not in recipe.model}
+    recipe = load_recipe(
+        name,
+        [f"model.{key}={value}" for key, value in sizes.items()]
+        + [f"training.{key}={value}" for key, value in BRIEF.items()],
+    )
+    clip_length = recipe.model_config().clip_length
+    splits = {recipe.data.train_split: 4, recipe.data.eval_split: 2}
+    tables = make_tables(RULES[recipe.dataset], splits, clip_length)
+    init_from = None
+    if recipe.pretrained:
+        init_from = tmp_path / "pretrained"
+        backbones = {
+            "video_backbones": [[n, VIDEO_WIDTHS[n]] for n, _ in recipe.model_config().video_backbones],
+            "text_backbones": [[n, TEXT_WIDTHS[n]] for n, _ in recipe.model_config().text_backbones],
+        }
+        build_model(recipe.model_config(**backbones, highlight_only=False)).save_pretrained(init_from)
+    metrics = train_recipe(recipe, tables, tmp_path / "run", init_from=init_from)
+    assert 0 <= metrics["eval_score"] <= 100
+    assert (tmp_path / "run" / "model.safetensors").is_file()
+    assert set(tables) == {VIDEOS, *splits}
+
+
+class TestLoading:
+    def test_unknown_recipe_is_answered_with_the_nearest(self):
+        with pytest.raises(ValueError, match="Did you mean 'qvhighlights/videolights-b'"):
+            load_recipe("qvhighlight/videolight-b")
+
+    @pytest.mark.parametrize(
+        ("override", "message"),
+        [
+            ("lerning_rate=1", "Did you mean 'learning_rate'"),
+            ("model.hiden_size=1", "Did you mean 'hidden_size'"),
+            ("data.eval_splot=test", "Did you mean 'eval_split'"),
+            ("modle.hidden_size=1", "Did you mean 'model'"),
+            ("hidden_size", "write key=value"),
+            ("hidden_size=[1", "not YAML"),
+            ("learning_rate=fast", "must be a number"),
+            ("by_domain=3", "must be true or false"),
+            ("output_dir=/tmp", "Unknown key 'output_dir'"),
+        ],
+    )
+    def test_bad_override_is_refused(self, override, message):
+        with pytest.raises(ValueError, match=message):
+            load_recipe("qvhighlights/videolights", [override])
+
+    def test_overrides_reach_their_section_with_their_type(self):
+        recipe = load_recipe(
+            "qvhighlights/videolights",
+            ["learning_rate=2e-4", "model.hidden_size=64", "eval_split=test", "nms_threshold=null", "bf16=true"],
+        )
+        assert recipe.training["learning_rate"] == 2e-4
+        assert recipe.training["nms_threshold"] is None
+        assert recipe.training["bf16"] is True
+        assert recipe.model["hidden_size"] == 64
+        assert recipe.data.eval_split == "test"
+
+    def test_no_key_belongs_to_two_sections(self):
+        from videolights_hf.training.recipes import _SECTIONS, _fields_of
+
+        names = [name for section in _SECTIONS for name in _fields_of(section)]
+        assert len(names) == len(set(names))
+
+    def test_own_file_extends_a_packaged_recipe(self, tmp_path):
+        path = tmp_path / "mine.yaml"
+        path.write_text("extends: tvsum/videolights\ndescription: Mine.\ntraining: {learning_rate: 5e-4}\n")
+        recipe = load_recipe(path)
+        assert recipe.dataset == "tvsum"
+        assert recipe.training["learning_rate"] == 5e-4
+        assert recipe.training["num_train_epochs"] == 2000
+
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            ("extnds: qvhighlights/videolights", "Did you mean 'extends'"),
+            ("training: {lerning_rate: 1}", "Did you mean 'learning_rate'"),
+            ("training: {learning_rate: fast}", "must be a number"),
+            ("training: 3", "key: value"),
+            ("- a list", "not a recipe"),
+            ("extends: nothing/known", "Unknown recipe"),
+        ],
+    )
+    def test_bad_file_is_refused_by_name(self, tmp_path, text, message):
+        path = tmp_path / "mine.yaml"
+        path.write_text(text)
+        with pytest.raises(ValueError, match=message):
+            load_recipe(path)
+
+    def test_missing_file_and_circle_are_refused(self, tmp_path):
+        with pytest.raises(FileNotFoundError, match=r"nowhere\.yaml"):
+            load_recipe(tmp_path / "nowhere.yaml")
+        path = tmp_path / "circle.yaml"
+        path.write_text(f"extends: {path}\n")
+        with pytest.raises(ValueError, match="circle"):
+            load_recipe(path)
