@@ -1,6 +1,9 @@
 """VideoLights: joint moment retrieval and highlight detection from text (arXiv 2412.01558)."""
 
+import copy
+import os
 import shutil
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -32,6 +35,9 @@ _RECORDED = (
     "decoder_attentions",
     "cross_attentions",
 )
+
+# Of the arguments of `save_pretrained(push_to_hub=True)`, those that say where and how to upload.
+_HUB_ARGUMENTS = "repo_id commit_message commit_description private token revision create_pr tags".split()
 
 
 class VideoLightsPreTrainedModel(PreTrainedModel):
@@ -85,25 +91,61 @@ class VideoLightsPreTrainedModel(PreTrainedModel):
             init.normal_(module.global_token)
             init.normal_(module.global_position)
 
-    def save_pretrained(self, save_directory, *args, include_code: bool = True, **kwargs):
+    def save_pretrained(
+        self,
+        save_directory: str | os.PathLike,
+        is_main_process: bool = True,
+        state_dict: dict | None = None,
+        push_to_hub: bool = False,
+        *,
+        include_code: bool = True,
+        **kwargs,
+    ) -> None:
         """Save weights and configuration, and the code that loads them where this package is not installed.
 
         Args:
             save_directory: folder to write; created if it is not there.
-            *args: passed on to `PreTrainedModel.save_pretrained`.
+            is_main_process: whether this process writes what all processes share.
+            state_dict: weights to save instead of the model's own.
+            push_to_hub: also upload what is saved to the Hub.
             include_code: also write the model's Python files, so that `trust_remote_code=True` loads the folder in a
-                process without this package. `push_to_hub` takes it too.
-            **kwargs: passed on to `PreTrainedModel.save_pretrained`.
+                process without this package.
+            **kwargs: passed on to `PreTrainedModel.save_pretrained` (`max_shard_size`, `variant`, ...); with
+                `push_to_hub`, also arguments of that method; `repo_id` is the folder's name by default.
         """
+        hub_arguments = {name: kwargs.pop(name) for name in _HUB_ARGUMENTS if name in kwargs}
         if include_code:
             self.config.auto_map = dict(AUTO_MAP)
         elif hasattr(self.config, "auto_map"):
             del self.config.auto_map
-        result = super().save_pretrained(save_directory, *args, **kwargs)
-        if include_code and kwargs.get("is_main_process", True):
+        # Transformers empties the dictionary that it saves.
+        weights = dict(state_dict) if push_to_hub and state_dict is not None else state_dict
+        super().save_pretrained(save_directory, is_main_process, weights, **kwargs)
+        if include_code and is_main_process:
             for source in Path(__file__).parent.glob("*_videolights.py"):
                 shutil.copyfile(source, Path(save_directory) / source.name)
-        return result
+        if push_to_hub and is_main_process:
+            repo_id = hub_arguments.pop("repo_id", Path(save_directory).absolute().name)
+            # Not in the call above, which would upload before the code is there.
+            self.push_to_hub(repo_id, include_code=include_code, state_dict=state_dict, **kwargs, **hub_arguments)
+
+    def push_to_hub(self, repo_id: str, *, include_code: bool = True, **kwargs) -> str:
+        """Upload weights, configuration, code and a model card to a Hub repository, made if it does not exist.
+
+        Args:
+            repo_id: the repository.
+            include_code: also upload the model's Python files, as `save_pretrained` writes them.
+            **kwargs: arguments of `PreTrainedModel.push_to_hub` (`commit_message`, `commit_description`, `private`,
+                `token`, `revision`, `create_pr`, `tags`), and of `save_pretrained`.
+
+        Returns:
+            Where the commit can be seen.
+        """
+        hub_arguments = {name: kwargs.pop(name) for name in _HUB_ARGUMENTS if name in kwargs}
+        # Transformers' method saves by `save_pretrained`, and has no way to pass it arguments.
+        pushed = copy.copy(self)
+        pushed.save_pretrained = partial(self.save_pretrained, include_code=include_code, **kwargs)
+        return super(VideoLightsPreTrainedModel, pushed).push_to_hub(repo_id, **hub_arguments)
 
 
 class VideoLightsModel(VideoLightsPreTrainedModel):

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
+from huggingface_hub import create_repo
 from transformers import AutoModel
 from transformers.pipelines import PIPELINE_REGISTRY, Pipeline
 from transformers.utils import ModelOutput, logging
+from transformers.utils.hub import create_and_tag_model_card
 
 from .postprocessing_videolights import select_moments
+from .processing_videolights import upload_saved_folder
 from .windowing_videolights import merge_moments, merge_saliency, plan_windows
 
 TASK = "video-moment-retrieval"
@@ -250,15 +254,65 @@ class VideoMomentRetrievalPipeline(Pipeline):
             )
         return results
 
-    def save_pretrained(self, save_directory: str | os.PathLike, **kwargs) -> None:
+    def save_pretrained(self, save_directory: str | os.PathLike, push_to_hub: bool = False, **kwargs) -> None:
         """Save the model, the processor with its backbones, and the code, so that one folder is a whole pipeline.
 
         Args:
             save_directory: The folder; it is made if it does not exist.
-            **kwargs: Passed to the model's `save_pretrained`.
+            push_to_hub: Also upload what is saved to the Hub.
+            **kwargs: Passed to the model's `save_pretrained`; with `push_to_hub`, also arguments of that method;
+                `repo_id` is the folder's name by default.
         """
+        repo_id = kwargs.pop("repo_id", os.path.basename(os.path.abspath(save_directory)))
         self.model.save_pretrained(save_directory, **kwargs)
         self.processor.save_pretrained(save_directory)
+        if push_to_hub:
+            self.push_to_hub(repo_id, **kwargs)
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        commit_message: str = "Upload pipeline",
+        commit_description: str | None = None,
+        private: bool | None = None,
+        token: str | bool | None = None,
+        revision: str | None = None,
+        create_pr: bool = False,
+        tags: list[str] | None = None,
+        **kwargs,
+    ) -> str:
+        """Upload the whole pipeline and a model card to a Hub repository, which is made if it does not exist.
+
+        Transformers' own method uploads folders one level deep, and a backbone lies two deep.
+
+        Args:
+            repo_id: The repository.
+            commit_message: Message of the commit.
+            commit_description: More about the commit.
+            private: Whether a new repository is private.
+            token: Access token; by default the one that is logged in.
+            revision: Branch to push to; it is made if it does not exist.
+            create_pr: Open a pull request instead of pushing.
+            tags: Tags to add to the repository's model card.
+            **kwargs: Passed to the model's `save_pretrained` (`include_code`, `max_shard_size`, ...).
+
+        Returns:
+            Where the commit can be seen.
+        """
+        repo_id = create_repo(repo_id, private=private, token=token, exist_ok=True).repo_id
+        with tempfile.TemporaryDirectory() as folder:
+            self.save_pretrained(folder, **kwargs)
+            create_and_tag_model_card(repo_id, tags, token=token).save(os.path.join(folder, "README.md"))
+            return upload_saved_folder(
+                folder,
+                repo_id,
+                commit_message=commit_message,
+                commit_description=commit_description,
+                token=token,
+                revision=revision,
+                create_pr=create_pr,
+            )
 
 
 def register_pipeline() -> None:

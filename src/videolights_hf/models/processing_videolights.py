@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from huggingface_hub import create_repo, upload_folder
+from huggingface_hub import create_branch, create_repo, upload_folder
 from huggingface_hub.errors import HFValidationError
 from transformers import BatchFeature, ProcessorMixin
 from transformers.utils import logging
@@ -404,6 +404,7 @@ class VideoLightsProcessor(ProcessorMixin):
         repo_id: str,
         *,
         commit_message: str = "Upload processor",
+        commit_description: str | None = None,
         private: bool | None = None,
         token: str | bool | None = None,
         revision: str | None = None,
@@ -416,9 +417,10 @@ class VideoLightsProcessor(ProcessorMixin):
         Args:
             repo_id: The repository.
             commit_message: Message of the commit.
+            commit_description: More about the commit.
             private: Whether a new repository is private.
             token: Access token; by default the one that is logged in.
-            revision: Branch to push to.
+            revision: Branch to push to; it is made if it does not exist.
             create_pr: Open a pull request instead of pushing.
 
         Returns:
@@ -427,10 +429,11 @@ class VideoLightsProcessor(ProcessorMixin):
         repo_id = create_repo(repo_id, private=private, token=token, exist_ok=True).repo_id
         with tempfile.TemporaryDirectory() as folder:
             self.save_pretrained(folder)
-            return upload_folder(
-                repo_id=repo_id,
-                folder_path=folder,
+            return upload_saved_folder(
+                folder,
+                repo_id,
                 commit_message=commit_message,
+                commit_description=commit_description,
                 token=token,
                 revision=revision,
                 create_pr=create_pr,
@@ -467,6 +470,35 @@ class VideoLightsProcessor(ProcessorMixin):
                 "`VideoLightsProcessor.from_config(model.config).save_pretrained(...)`."
             )
         return settings, kwargs
+
+
+def upload_saved_folder(
+    folder: str | os.PathLike,
+    repo_id: str,
+    *,
+    token: str | bool | None = None,
+    revision: str | None = None,
+    create_pr: bool = False,
+    **kwargs: Any,
+) -> str:
+    """Upload a folder with all its subfolders in one commit, to a branch that is made if it does not exist.
+
+    Args:
+        folder: The folder.
+        repo_id: The repository, which exists.
+        token: Access token; by default the one that is logged in.
+        revision: Branch, or reference of a pull request, to push to.
+        create_pr: Open a pull request instead of pushing.
+        **kwargs: Passed to `huggingface_hub.upload_folder` (`commit_message`, `commit_description`, ...).
+
+    Returns:
+        Where the commit can be seen.
+    """
+    if revision is not None and not create_pr and not revision.startswith("refs/"):
+        create_branch(repo_id, branch=revision, token=token, exist_ok=True)
+    return upload_folder(
+        repo_id=repo_id, folder_path=folder, token=token, revision=revision, create_pr=create_pr, **kwargs
+    )
 
 
 def _as_list_of_videos(videos: Any) -> list:
