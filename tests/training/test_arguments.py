@@ -72,7 +72,7 @@ class TestSelectionScore:
     def test_unknown_data_and_missing_metrics_are_refused(self):
         with pytest.raises(ValueError, match="Unknown dataset 'kinetics'"):
             selection_score({}, "kinetics")
-        with pytest.raises(ValueError, match="lack MR-full-R1@0.3"):
+        with pytest.raises(ValueError, match=r"lack MR-full-R1@0\.3"):
             selection_score({}, "moment_retrieval")
 
 

@@ -19,6 +19,7 @@ from ..data.dataset import FeatureDataset, table_backbones
 from ..data.specs import unknown_name
 from ..models.configuration_videolights import VideoLightsConfig
 from ..models.modeling_videolights import VideoLightsForMomentRetrieval
+from ..models.processing_videolights import VideoLightsProcessor
 from .checkpoints import find_resumable_checkpoint
 from .recipes import Recipe, load_recipe
 from .trainer import VideoLightsTrainer
@@ -132,6 +133,8 @@ def train_recipe(
     metrics = trainer.evaluate()
     trainer.save_model()
     if trainer.is_world_process_zero():
+        # With the processor beside it, the folder is all that a pipeline needs where the backbones can be run.
+        VideoLightsProcessor.from_config(config).save_pretrained(output_dir)
         save_recipe(recipe, output_dir / RECIPE_FILE)
         trainer.save_state()
         (output_dir / RESULTS_FILE).write_text(json.dumps(metrics, indent=1))
