@@ -91,7 +91,9 @@ from videolights_hf.training import VideoLightsTrainer
 
 args = small_arguments(folder / "trained", eval_strategy="no", save_strategy="no", load_best_model_at_end=False)
 VideoLightsTrainer(model, args, processing_class=processor).push_to_hub()
-print(json.dumps({}))
+loaded = VideoLightsForMomentRetrieval.from_pretrained("someone/trained")
+VideoLightsProcessor.from_pretrained("someone/trained").check_compatible(loaded.config)
+print(json.dumps(loaded.config.to_dict()))
 """
 )
 
@@ -224,10 +226,12 @@ def test_a_pipeline_loads_from_a_branch(with_package):
 
 @pytest.mark.xfail(raises=AssertionError, strict=True, reason="the trainer writes its settings to no folder on a push")
 def test_a_trainer_pushes_what_the_parts_push(hub, folder, with_package):
-    run_client(hub, TRAINER_PUSH, folder, folder / "trainer-home")
+    config = run_client(hub, TRAINER_PUSH, folder, folder / "trainer-home")
     trained, parts = hub.files(f"{OWNER}/trained"), hub.files(f"{OWNER}/parts")
-    belonging = MODEL | CODE | PROCESSOR
-    assert {path: trained.get(path) for path in belonging} == {path: parts[path] for path in belonging}
+    # The trainer adds an entry of its own to the configuration.
+    same = MODEL - {"config.json"} | CODE | PROCESSOR
+    assert {path: trained.get(path) for path in same} == {path: parts[path] for path in same}
+    assert config["auto_map"] == json.loads(parts["config.json"])["auto_map"]
 
 
 def assert_same_result(found: dict, expected: dict) -> None:

@@ -37,7 +37,16 @@ _RECORDED = (
 )
 
 # Of the arguments of `save_pretrained(push_to_hub=True)`, those that say where and how to upload.
-_HUB_ARGUMENTS = "repo_id commit_message commit_description private token revision create_pr tags".split()
+_HUB_ARGUMENTS = [
+    "repo_id",
+    "commit_message",
+    "commit_description",
+    "private",
+    "token",
+    "revision",
+    "create_pr",
+    "tags",
+]
 
 
 class VideoLightsPreTrainedModel(PreTrainedModel):
