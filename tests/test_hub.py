@@ -224,7 +224,6 @@ def test_a_pipeline_loads_from_a_branch(with_package):
     assert_same_result(with_package["branch"], with_package["expected"])
 
 
-@pytest.mark.xfail(raises=AssertionError, strict=True, reason="the trainer writes its settings to no folder on a push")
 def test_a_trainer_pushes_what_the_parts_push(hub, folder, with_package):
     config = run_client(hub, TRAINER_PUSH, folder, folder / "trainer-home")
     trained, parts = hub.files(f"{OWNER}/trained"), hub.files(f"{OWNER}/parts")

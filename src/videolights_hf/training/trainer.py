@@ -306,6 +306,7 @@ class VideoLightsTrainer(Trainer):
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """Save the model so that `from_pretrained` loads it; a checkpoint also gets what resuming needs to check."""
+        output_dir = output_dir or self.args.output_dir
         super().save_model(output_dir, _internal_call)
         if _internal_call and self.args.should_save:
             save_settings(output_dir, self._settings())
