@@ -12,7 +12,8 @@ __version__ = "0.1.0"
 # Names are imported from their modules when first used, so that `import videolights_hf` costs little.
 _EXPORTS = {
     "models.configuration_videolights": ["VideoLightsConfig"],
-    "models.modeling_videolights": ["VideoLightsForMomentRetrieval", "VideoLightsModel", "VideoLightsPreTrainedModel"],
+    "models.modeling_videolights": ["VideoLightsForMomentRetrieval", "VideoLightsModel"],
+    "models.pretrained_videolights": ["VideoLightsPreTrainedModel"],
     "models.outputs_videolights": ["VideoLightsModelOutput", "VideoLightsMomentRetrievalOutput"],
     "models.loss_videolights": ["VideoLightsLoss"],
     "models.processing_videolights": ["VideoLightsProcessor"],
@@ -30,13 +31,10 @@ if TYPE_CHECKING:
     from .models.configuration_videolights import VideoLightsConfig
     from .models.features_videolights import VideoFeatures
     from .models.loss_videolights import VideoLightsLoss
-    from .models.modeling_videolights import (
-        VideoLightsForMomentRetrieval,
-        VideoLightsModel,
-        VideoLightsPreTrainedModel,
-    )
+    from .models.modeling_videolights import VideoLightsForMomentRetrieval, VideoLightsModel
     from .models.outputs_videolights import VideoLightsModelOutput, VideoLightsMomentRetrievalOutput
     from .models.pipeline_videolights import VideoMomentRetrievalPipeline
+    from .models.pretrained_videolights import VideoLightsPreTrainedModel
     from .models.processing_videolights import VideoLightsProcessor
     from .visualization import plot_moments
 
