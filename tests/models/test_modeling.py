@@ -3,6 +3,7 @@ import itertools
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from tests.models.factories import random_inputs, random_labels, tiny_config, tiny_model
 from videolights_hf import VideoLightsForMomentRetrieval, VideoLightsModel, VideoLightsMomentRetrievalOutput
@@ -110,6 +111,29 @@ def test_attention_implementations_agree(model):
         outputs.append(model(**inputs))
     torch.testing.assert_close(outputs[0].logits, outputs[1].logits, atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(outputs[0].pred_spans, outputs[1].pred_spans, atol=1e-5, rtol=1e-4)
+
+
+def test_flash_attention_gets_padding_only_where_it_can_take_it(model, monkeypatch):
+    """The kernel itself needs a GPU: a stand-in checks what it would be given, and computes it."""
+    seen = []
+
+    def flash(module, query, key, value, attention_mask, scaling, dropout=0.0, **kwargs):
+        seen.append(attention_mask)
+        if attention_mask is not None:
+            assert attention_mask.shape == (len(query), key.shape[2])
+            assert query.shape[2] == key.shape[2]
+            attention_mask = attention_mask[:, None, None, :].bool()
+        output = torch.nn.functional.scaled_dot_product_attention(query, key, value, attention_mask, scale=scaling)
+        return output.transpose(1, 2), None
+
+    inputs = random_inputs(model.config)
+    expected = model(**inputs)
+    monkeypatch.setitem(ALL_ATTENTION_FUNCTIONS._global_mapping, "flash_attention_2", flash)
+    monkeypatch.setattr(model.config, "_attn_implementation_internal", "flash_attention_2")
+    output = model(**inputs)
+    assert any(mask is not None for mask in seen)
+    torch.testing.assert_close(output.logits, expected.logits, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(output.pred_spans, expected.pred_spans, atol=1e-5, rtol=1e-4)
 
 
 def test_sdpa_is_the_default():

@@ -6,7 +6,9 @@ from collections.abc import Callable
 
 import torch
 from torch import nn
+from transformers.masking_utils import create_bidirectional_mask
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+from transformers.utils.generic import is_flash_attention_requested
 
 from .configuration_videolights import VideoLightsConfig
 
@@ -84,6 +86,29 @@ class XavierLinear(nn.Linear):
         self.zero_bias = zero_bias
 
 
+def key_mask(
+    config: VideoLightsConfig, query: torch.Tensor, key: torch.Tensor, mask: torch.Tensor | None
+) -> torch.Tensor | None:
+    """Mask over padded keys, in the form that the attention implementation of `config` takes.
+
+    Args:
+        config: the model's configuration.
+        query: (B, Q, ...) sequence that attends.
+        key: (B, K, D) sequence attended to; the same object as `query` for self-attention.
+        mask: (B, K) bool, True for valid keys; None when nothing is padded.
+    """
+    if mask is not None and query is not key and is_flash_attention_requested(config):
+        return mask[:, None, None, :]
+    return create_bidirectional_mask(
+        config=config,
+        inputs_embeds=query,
+        attention_mask=mask,
+        encoder_hidden_states=key,
+        # Looking into the mask for a way to skip it would wait for the device.
+        allow_is_bidirectional_skip=mask is None,
+    )
+
+
 class VideoLightsAttentionBase(nn.Module):
     """Heads, scaling and dispatch to the attention implementation that the config names."""
 
@@ -102,9 +127,11 @@ class VideoLightsAttentionBase(nn.Module):
         self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, attention_mask: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Attend per head and project. Inputs (B, H, S, d); returns (B, Q, D) and (B, H, Q, K) or None."""
-        attention: Callable = ALL_ATTENTION_FUNCTIONS.get_interface(
-            self.config._attn_implementation, eager_attention_forward
-        )
+        implementation = self.config._attn_implementation
+        if is_flash_attention_requested(self.config) and attention_mask is not None and attention_mask.ndim == 4:
+            # Flash attention takes padding only where queries and keys are the same sequence (`key_mask`).
+            implementation = "sdpa"
+        attention: Callable = ALL_ATTENTION_FUNCTIONS.get_interface(implementation, eager_attention_forward)
         # Scaling the query before the product, as the release does, keeps the rounding of its numbers.
         output, weights = attention(
             self,

@@ -3,7 +3,6 @@
 import torch
 from torch import nn
 from transformers import initialization as init
-from transformers.masking_utils import create_bidirectional_mask
 
 from .configuration_videolights import VideoLightsConfig
 from .coupling_videolights import VideoLightsMomentToHighlight
@@ -14,6 +13,7 @@ from .layers_videolights import (
     VideoLightsMLP,
     VideoLightsProjection,
     VideoLightsTextPositionEmbedding,
+    key_mask,
     video_position_embedding,
 )
 from .loss_videolights import VideoLightsLoss
@@ -177,15 +177,7 @@ class VideoLightsModel(VideoLightsPreTrainedModel):
         return self.encoder(states, positions, self._attention_mask(states, mask, all_valid, query=states))
 
     def _attention_mask(self, keys: torch.Tensor, mask: torch.Tensor, all_valid: bool, query: torch.Tensor):
-        """Mask over the keys in the form that the attention implementation wants; None when nothing is padded."""
-        return create_bidirectional_mask(
-            config=self.config,
-            inputs_embeds=query,
-            attention_mask=None if all_valid else mask,
-            encoder_hidden_states=keys,
-            # Looking into the mask for a way to skip it would wait for the device.
-            allow_is_bidirectional_skip=all_valid,
-        )
+        return key_mask(self.config, query, keys, None if all_valid else mask)
 
     def _check_inputs(self, video, text, video_mask, text_mask, audio):
         config = self.config
