@@ -114,7 +114,7 @@ def test_a_hostile_checkpoint_fails_and_runs_nothing(tmp_path, legacy):
 
 def test_other_classes_are_named_and_refused(tmp_path):
     torch.save({"model": {}, "opt": pytest.param}, tmp_path / "odd.ckpt")
-    with pytest.raises(ValueError, match="Refused to load .* an object of type"):
+    with pytest.raises(ValueError, match=r"Refused to load .* an object of type"):
         read_release_checkpoint(tmp_path / "odd.ckpt")
 
 

@@ -13,9 +13,12 @@ def run(script: str) -> str:
 
 
 def test_import_loads_neither_torch_nor_transformers():
-    assert run(
-        "import sys, videolights_hf; print(sorted({'torch', 'transformers', 'av', 'matplotlib'} & set(sys.modules)))"
-    ) == "[]"
+    assert (
+        run(
+            "import sys, videolights_hf; print(sorted({'torch', 'transformers', 'av', 'matplotlib'} & set(sys.modules)))"
+        )
+        == "[]"
+    )
 
 
 @pytest.mark.parametrize(

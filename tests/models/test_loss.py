@@ -158,9 +158,7 @@ def test_the_loss_is_the_weighted_sum_of_its_terms():
 
 
 def test_coefficients_of_zero_drop_their_terms():
-    model = tiny_model(
-        cosine_similarity_loss_coef=0.0, hard_pos_neg_loss_coef=0.0, moment_to_highlight_loss_coef=0.0
-    )
+    model = tiny_model(cosine_similarity_loss_coef=0.0, hard_pos_neg_loss_coef=0.0, moment_to_highlight_loss_coef=0.0)
     inputs = random_inputs(model.config)
     names = set(model(**inputs, labels=random_labels(inputs)).loss_dict)
     assert names & {"saliency_cosine", "saliency_hard", "saliency_task_coupled"} == set()
