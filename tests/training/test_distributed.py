@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -73,6 +74,9 @@ def test_losses_and_weights_are_those_of_one_process_that_accumulates_as_many_ba
         for key in ("loss", "loss_span", "saliency_hard", "loss_contrastive_align_0", "grad_norm", "learning_rate"):
             assert values(seen, key) == pytest.approx(values(accumulating, key), rel=1e-3), key
         for name, weights in accumulating["weights"].items():
+            if re.search(r"\.k_\w*proj\.bias$", name):
+                # A constant added to all keys cancels in the softmax: the gradient is rounding, and Adam makes it steps.
+                continue
             assert torch.allclose(torch.tensor(seen["weights"][name]), torch.tensor(weights), atol=1e-4), name
 
 
