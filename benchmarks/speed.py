@@ -81,7 +81,8 @@ def main() -> None:
 
     config = VideoLightsConfig.from_preset("videolights-b", "qvhighlights")
     model = VideoLightsForMomentRetrieval(config).to(args.device, dtype)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, weight_decay=1e-4)
+    # `Trainer` uses the fused optimiser by default.
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, weight_decay=1e-4, fused=True)
     infer = torch.compile(model) if args.compile else model
     batch, labels = make_batch(config, 32, 32, args.device, dtype), make_labels(32, args.device)
     single = make_batch(config, 1, 16, args.device, dtype)
