@@ -203,7 +203,7 @@ def _pack_lanes(moments: Sequence[Mapping[str, float]], gap: float) -> list[int]
 
 
 def _draw_curve(axes: Axes, panel: _Panel) -> None:
-    from matplotlib.ticker import MaxNLocator
+    from matplotlib.ticker import MaxNLocator, ScalarFormatter
 
     times = (np.arange(len(panel.saliency)) + 0.5) * panel.clip_length
     inside = times < panel.duration
@@ -225,7 +225,8 @@ def _draw_curve(axes: Axes, panel: _Panel) -> None:
         )
     axes.set_xticks([])
     axes.yaxis.set_major_locator(MaxNLocator(nbins=3))
-    axes.yaxis.set_major_formatter("{x:.3g}")
+    # As many decimals as tell the ticks apart: a curve may be nearly flat far from zero.
+    axes.yaxis.set_major_formatter(ScalarFormatter(useOffset=False))
     axes.tick_params(axis="y", labelsize=8, labelcolor=MUTED_COLOR, color=MUTED_COLOR, length=2)
     axes.spines[["top", "right", "bottom"]].set_visible(False)
     axes.spines["left"].set_color(MUTED_COLOR)
