@@ -9,7 +9,7 @@ import torch
 
 from tests.helpers import make_tiny_clip, numbered_frames, write_video
 from tests.models.test_backbones import FramesOnly
-from videolights_hf.models import processing_videolights
+from videolights_hf.models import hub_videolights, processing_videolights
 from videolights_hf.models.backbones_videolights import BACKBONES
 from videolights_hf.models.configuration_videolights import VideoLightsConfig
 from videolights_hf.models.features_videolights import VideoFeatures, l2_normalize, temporal_channels
@@ -471,9 +471,9 @@ class TestSaving:
         def upload(repo_id, folder_path, **kwargs):
             uploads.append((repo_id, VideoLightsProcessor.from_pretrained(folder_path).encode_text("a dog"), kwargs))
 
-        monkeypatch.setattr(processing_videolights, "upload_folder", upload)
+        monkeypatch.setattr(hub_videolights, "upload_folder", upload)
         monkeypatch.setattr(
-            processing_videolights, "create_repo", lambda repo_id, **_: SimpleNamespace(repo_id=f"me/{repo_id}")
+            hub_videolights, "create_repo", lambda repo_id, **_: SimpleNamespace(repo_id=f"me/{repo_id}")
         )
         processor.push_to_hub("moments", private=True)
         processor.save_pretrained(tmp_path / "other", push_to_hub=True, commit_message="Share")

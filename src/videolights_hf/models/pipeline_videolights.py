@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from huggingface_hub import create_repo
 from transformers import AutoModel
 from transformers.pipelines import PIPELINE_REGISTRY, Pipeline
 from transformers.utils import ModelOutput, logging
 from transformers.utils.hub import create_and_tag_model_card
 
+from .hub_videolights import push_saved_folder
 from .postprocessing_videolights import select_moments
-from .processing_videolights import upload_saved_folder
 from .windowing_videolights import merge_moments, merge_saliency, plan_windows
 
 TASK = "video-moment-retrieval"
@@ -284,8 +282,6 @@ class VideoMomentRetrievalPipeline(Pipeline):
     ) -> str:
         """Upload the whole pipeline and a model card to a Hub repository, which is made if it does not exist.
 
-        Transformers' own method uploads folders one level deep, and a backbone lies two deep.
-
         Args:
             repo_id: The repository.
             commit_message: Message of the commit.
@@ -300,19 +296,21 @@ class VideoMomentRetrievalPipeline(Pipeline):
         Returns:
             Where the commit can be seen.
         """
-        repo_id = create_repo(repo_id, private=private, token=token, exist_ok=True).repo_id
-        with tempfile.TemporaryDirectory() as folder:
+
+        def save(folder: str, full_id: str) -> None:
             self.save_pretrained(folder, **kwargs)
-            create_and_tag_model_card(repo_id, tags, token=token).save(os.path.join(folder, "README.md"))
-            return upload_saved_folder(
-                folder,
-                repo_id,
-                commit_message=commit_message,
-                commit_description=commit_description,
-                token=token,
-                revision=revision,
-                create_pr=create_pr,
-            )
+            create_and_tag_model_card(full_id, tags, token=token).save(os.path.join(folder, "README.md"))
+
+        return push_saved_folder(
+            save,
+            repo_id,
+            private=private,
+            token=token,
+            revision=revision,
+            create_pr=create_pr,
+            commit_message=commit_message,
+            commit_description=commit_description,
+        )
 
 
 def register_pipeline() -> None:

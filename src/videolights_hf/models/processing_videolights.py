@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
 import torch
-from huggingface_hub import create_branch, create_repo, upload_folder
 from huggingface_hub.errors import HFValidationError
 from transformers import BatchFeature, ProcessorMixin
 from transformers.utils import logging
@@ -18,6 +16,7 @@ from .backbone_set_videolights import BackboneSet
 from .backbones_videolights import FeatureBackbone
 from .configuration_videolights import AUTO_MAP
 from .features_videolights import VideoFeatures, make_text_batch, make_video_batch, pair_up
+from .hub_videolights import push_saved_folder
 from .postprocessing_videolights import select_moments
 from .spans_videolights import center_width_to_start_end
 from .video_videolights import VideoInput, VideoReader, clip_grid
@@ -412,8 +411,6 @@ class VideoLightsProcessor(ProcessorMixin):
     ) -> str:
         """Upload the processor and the backbones beside it to a Hub repository, which is made if it does not exist.
 
-        Transformers' own method uploads folders one level deep, and a backbone lies two deep.
-
         Args:
             repo_id: The repository.
             commit_message: Message of the commit.
@@ -426,18 +423,16 @@ class VideoLightsProcessor(ProcessorMixin):
         Returns:
             Where the commit can be seen.
         """
-        repo_id = create_repo(repo_id, private=private, token=token, exist_ok=True).repo_id
-        with tempfile.TemporaryDirectory() as folder:
-            self.save_pretrained(folder)
-            return upload_saved_folder(
-                folder,
-                repo_id,
-                commit_message=commit_message,
-                commit_description=commit_description,
-                token=token,
-                revision=revision,
-                create_pr=create_pr,
-            )
+        return push_saved_folder(
+            lambda folder, _: self.save_pretrained(folder),
+            repo_id,
+            private=private,
+            token=token,
+            revision=revision,
+            create_pr=create_pr,
+            commit_message=commit_message,
+            commit_description=commit_description,
+        )
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike, **kwargs) -> VideoLightsProcessor:
@@ -470,35 +465,6 @@ class VideoLightsProcessor(ProcessorMixin):
                 "`VideoLightsProcessor.from_config(model.config).save_pretrained(...)`."
             )
         return settings, kwargs
-
-
-def upload_saved_folder(
-    folder: str | os.PathLike,
-    repo_id: str,
-    *,
-    token: str | bool | None = None,
-    revision: str | None = None,
-    create_pr: bool = False,
-    **kwargs: Any,
-) -> str:
-    """Upload a folder with all its subfolders in one commit, to a branch that is made if it does not exist.
-
-    Args:
-        folder: The folder.
-        repo_id: The repository, which exists.
-        token: Access token; by default the one that is logged in.
-        revision: Branch, or reference of a pull request, to push to.
-        create_pr: Open a pull request instead of pushing.
-        **kwargs: Passed to `huggingface_hub.upload_folder` (`commit_message`, `commit_description`, ...).
-
-    Returns:
-        Where the commit can be seen.
-    """
-    if revision is not None and not create_pr and not revision.startswith("refs/"):
-        create_branch(repo_id, branch=revision, token=token, exist_ok=True)
-    return upload_folder(
-        repo_id=repo_id, folder_path=folder, token=token, revision=revision, create_pr=create_pr, **kwargs
-    )
 
 
 def _as_list_of_videos(videos: Any) -> list:
