@@ -3,12 +3,8 @@ import pytest
 import torch
 
 from tests.helpers import make_tiny_clip
-from videolights_hf.models.backbones_videolights import (
-    BACKBONES,
-    ClipBackbone,
-    FeatureBackbone,
-    get_backbone_class,
-)
+from videolights_hf.models.backbone_registry_videolights import BACKBONES, get_backbone_class
+from videolights_hf.models.backbones_videolights import ClipBackbone, FeatureBackbone
 from videolights_hf.models.video_videolights import FrameRequirement
 
 SENTENCES = ["A dog runs.", "Ein Bär, 日本, naïve — café!", "x"]
@@ -82,6 +78,14 @@ class TestClip:
         for one, other in zip(small.encode_text(SENTENCES), clip.encode_text(SENTENCES), strict=True):
             np.testing.assert_allclose(one, other, atol=1e-5)
 
+    def test_the_batch_size_may_be_set_at_any_time(self, frames):
+        clip = make_tiny_clip()
+        seen = []
+        clip.model.vision_model.register_forward_hook(lambda _, args, output: seen.append(len(output.pooler_output)))
+        clip.batch_size = 3
+        clip.encode_frames(frames)
+        assert seen == [3, 2]
+
     def test_a_sentence_that_is_too_long_is_cut_with_a_warning(self, clip):
         with pytest.warns(UserWarning, match=r"has \d+ tokens, the text encoder takes 77"):
             (tokens,) = clip.encode_text(["word " * 100])
@@ -140,6 +144,10 @@ class TestInterface:
     def test_an_unknown_backbone_is_refused_with_the_known_ones(self):
         with pytest.raises(ValueError, match=r"no backbone 'slowflast'.*known: .*clip"):
             get_backbone_class("slowflast")
+
+    def test_i3d_is_refused_as_precomputed_only(self):
+        with pytest.raises(ValueError, match=r"no backbone 'i3d' .*2 x 1024 wide.* Pass precomputed features"):
+            get_backbone_class("i3d")
 
     def test_clip_is_known(self):
         assert get_backbone_class("clip") is ClipBackbone

@@ -10,7 +10,7 @@ import torch
 from tests.helpers import make_tiny_clip, numbered_frames, write_video
 from tests.models.test_backbones import FramesOnly
 from videolights_hf.models import hub_videolights, processing_videolights
-from videolights_hf.models.backbones_videolights import BACKBONES
+from videolights_hf.models.backbone_registry_videolights import BACKBONES
 from videolights_hf.models.configuration_videolights import VideoLightsConfig
 from videolights_hf.models.features_videolights import VideoFeatures, l2_normalize, temporal_channels
 from videolights_hf.models.processing_videolights import VideoLightsProcessor

@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from .backbones_videolights import FeatureBackbone, get_backbone_class
+from .backbone_registry_videolights import get_backbone_class
+from .backbones_videolights import FeatureBackbone
 
 # Where a saved processor keeps the backbones that no Hub repository of their own holds.
 BACKBONES_FOLDER = "backbones"

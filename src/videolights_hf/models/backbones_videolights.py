@@ -29,6 +29,7 @@ class FeatureBackbone(ABC):
         text_dim: Width of its token features, or `None` if it has no text encoder.
         frame_size: Side of the square frames that it takes, in pixels.
         frames_per_clip: Frames that it looks at in each clip.
+        batch_size: Clips, or sentences, that pass through its model at once. It may be set at any time.
     """
 
     name: ClassVar[str]
@@ -36,6 +37,7 @@ class FeatureBackbone(ABC):
     text_dim: int | None
     frame_size: int
     frames_per_clip: int = 1
+    batch_size: int = 64
 
     @property
     def requirement(self) -> FrameRequirement:
@@ -47,7 +49,7 @@ class FeatureBackbone(ABC):
         """Features of clips.
 
         Args:
-            frames: (num_clips * frames_per_clip, frame_size, frame_size, 3) uint8 RGB.
+            frames: (num_clips * frames_per_clip, frame_size, frame_size, 3) uint8 RGB, of any number of whole clips.
 
         Returns:
             (num_clips, video_dim) float32, not normalised.
@@ -136,7 +138,7 @@ class ClipBackbone(FeatureBackbone):
     def encode_frames(self, frames: np.ndarray) -> np.ndarray:
         """Projected image embedding of each frame, (T, H, W, 3) uint8 to (T, video_dim) float32."""
         features = []
-        for batch in _batches(frames, self.batch_size):
+        for batch in iterate_batches(frames, self.batch_size):
             pixels = self.image_processor(list(batch), return_tensors="pt")["pixel_values"]
             output = self.model.get_image_features(pixels.to(self.model.device, self.model.dtype))
             features.append(output.pooler_output.float().cpu().numpy())
@@ -149,7 +151,7 @@ class ClipBackbone(FeatureBackbone):
         A sentence longer than the text encoder takes (77 tokens in the released CLIPs) is truncated with a warning.
         """
         features = []
-        for batch in _batches(list(sentences), self.batch_size):
+        for batch in iterate_batches(list(sentences), self.batch_size):
             self._warn_if_too_long(batch)
             tokens = self.tokenizer(
                 batch, padding=True, truncation=True, max_length=self.max_text_length, return_tensors="pt"
@@ -194,23 +196,7 @@ class ClipBackbone(FeatureBackbone):
         return cls(model, tokenizer, image_processor).to(device)
 
 
-BACKBONES: dict[str, type[FeatureBackbone]] = {ClipBackbone.name: ClipBackbone}
-
-
-def get_backbone_class(name: str) -> type[FeatureBackbone]:
-    """Look a backbone up by its name.
-
-    Raises:
-        ValueError: No backbone of this name can run; the known ones are listed.
-    """
-    if name not in BACKBONES:
-        raise ValueError(
-            f"There is no backbone {name!r} to compute features with; known: {', '.join(BACKBONES)}. Pass precomputed "
-            "features, or attach a backbone of this name with `processor.set_backbone`."
-        )
-    return BACKBONES[name]
-
-
-def _batches(items: Sequence, size: int) -> Iterator:
+def iterate_batches(items: Sequence, size: int) -> Iterator:
+    """Consecutive slices of a sequence, of `size` items and a last one of what remains."""
     for start in range(0, len(items), size):
         yield items[start : start + size]
