@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.helpers import numbered_frames, read_number, write_video
-from videolights_hf.models import video_videolights
+from videolights_hf.models import video_sources_videolights
 from videolights_hf.models.video_videolights import (
     FrameRequirement,
     VideoReader,
@@ -171,8 +171,10 @@ class TestOnePass:
 
     def test_pictures_are_decoded_once_for_all(self, videos, monkeypatch):
         decoded = []
-        decode = video_videolights._decode
-        monkeypatch.setattr(video_videolights, "_decode", lambda packet: decoded.append(packet.pts) or decode(packet))
+        decode = video_sources_videolights._decode_packet
+        monkeypatch.setattr(
+            video_sources_videolights, "_decode_packet", lambda packet: decoded.append(packet.pts) or decode(packet)
+        )
         reader = VideoReader(videos["constant"])
         decoded.clear()
         list(reader.clip_frames([FrameRequirement(16), FrameRequirement(32), FrameRequirement(16, 4)], 1.0))
@@ -360,7 +362,7 @@ class TestBadFiles:
             VideoReader(file)
 
     def test_without_pyav_the_error_says_what_to_install(self, monkeypatch):
-        monkeypatch.setattr(video_videolights, "av", None)
+        monkeypatch.setattr(video_sources_videolights, "av", None)
         with pytest.raises(ImportError, match=r"videolights-hf\[video\]"):
             VideoReader(numbered_frames([1, 2]), 1)
 

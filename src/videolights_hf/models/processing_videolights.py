@@ -15,6 +15,7 @@ from transformers.utils import logging
 from .backbone_set_videolights import BackboneSet
 from .backbones_videolights import FeatureBackbone
 from .configuration_videolights import AUTO_MAP
+from .encoding_videolights import VideoEncoder
 from .features_videolights import VideoFeatures, make_text_batch, make_video_batch, pair_up
 from .hub_videolights import push_saved_folder
 from .postprocessing_videolights import select_moments
@@ -178,19 +179,13 @@ class VideoLightsProcessor(ProcessorMixin):
         # A video that cannot be read is found before a backbone is downloaded for it.
         reader = VideoReader(video, fps)
         backbones = [self.get_backbone(name) for name, _ in self.video_backbones]
-        duration = reader.metadata.duration
-        num_clips, clip_length = clip_grid(duration, self.clip_length)
-        features: dict[str, list[np.ndarray]] = {backbone.name: [] for backbone in backbones}
-        requirements = [backbone.requirement for backbone in backbones]
-        total = num_clips * len(set(requirements))
+        encoder = VideoEncoder(backbones, self.clip_length)
+        total = len(backbones) * clip_grid(reader.metadata.duration, self.clip_length)[0]
         with logging.tqdm(total=total, unit="clip", desc="Encoding video", disable=not show_progress) as progress:
-            for requirement, frames in reader.clip_frames(requirements, clip_length):
-                for backbone in backbones:
-                    if backbone.requirement == requirement:
-                        features[backbone.name].append(backbone.encode_frames(frames))
-                progress.update(len(frames) // requirement.frames_per_clip)
-        joined = {name: np.concatenate(parts) for name, parts in features.items()}
-        return VideoFeatures(joined, duration=duration, clip_length=clip_length)
+            (result,) = encoder.encode([reader], on_progress=lambda encoded, _: progress.update(encoded))
+        if isinstance(result, Exception):
+            raise result
+        return result
 
     def encode_text(self, sentences: str | Sequence[str]) -> list[dict[str, np.ndarray]]:
         """Token features of sentences from every text encoder.
