@@ -1,0 +1,135 @@
+"""Which videos there are: folders, patterns, lists, and vids that name a part of a longer video."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from videolights_hf.models.video_videolights import VideoSource
+
+VIDEO_ENDINGS = frozenset(
+    ".3gp .avi .flv .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .ogv .ts .vob .webm .wmv".split()  # noqa: SIM905
+)
+
+# `{youtube_id}_{start}_{end}`, times in seconds. The id may hold `_` and `-`.
+_PART_OF_A_VIDEO = re.compile(r"(?P<id>.+)_(?P<start>\d+(?:\.\d+)?)_(?P<end>\d+(?:\.\d+)?)", re.DOTALL)
+_LISTED = 5
+
+
+def find_videos(
+    source: str | os.PathLike | Sequence[str | os.PathLike], vids: Iterable[str] | None = None
+) -> dict[str, VideoSource]:
+    """Find videos, by the names of their files or by given vids.
+
+    The vid of a file is its name without ending. A vid `{id}_{start}_{end}` that has no file of its own is the part
+    from `start` to `end`, in seconds, of the video `{id}`, as in QVHighlights. Vids are looked up among the files that
+    exist, and never make a path.
+
+    Args:
+        source: A folder, searched with all its sub-folders for files with the ending of a video; a pattern such as
+            `videos/*/*.mp4`; a text file with a path a line, absolute or relative to that file; a single video; or a
+            list of paths.
+        vids: The videos that are wanted; by default all files.
+
+    Returns:
+        vid to video, sorted by vid. Wanted vids without a file are not in it.
+
+    Raises:
+        FileNotFoundError: The source does not exist, or its pattern fits no file.
+        OSError: A folder cannot be read.
+        ValueError: There are no videos, or none of the wanted ones; two files have the same vid; a list is no text.
+    """
+    shown = f"{len(source)} paths" if isinstance(source, (list, tuple)) else os.fspath(source)
+    files: dict[str, list[Path]] = {}
+    for path in _paths(source):
+        files.setdefault(path.stem, []).append(path)
+    if not files:
+        endings = ", ".join(sorted(VIDEO_ENDINGS))
+        raise ValueError(f"No videos found in {shown}. Files with one of these endings are taken: {endings}.")
+    if vids is None:
+        return {vid: VideoSource(_only(files, vid)) for vid in sorted(files)}
+    wanted = sorted(set(vids))
+    found = {vid: video for vid in wanted if (video := _look_up(vid, files)) is not None}
+    if not found:
+        examples = ", ".join(wanted[:_LISTED]) + (", ..." if len(wanted) > _LISTED else "")
+        raise ValueError(
+            f"None of the {len(wanted)} videos that are wanted ({examples}) is among the {len(files)} of {shown}. "
+            "A video's file is named by its vid."
+        )
+    return found
+
+
+def _look_up(vid: str, files: dict[str, list[Path]]) -> VideoSource | None:
+    if vid in files:
+        return VideoSource(_only(files, vid))
+    part = _PART_OF_A_VIDEO.fullmatch(vid)
+    if part is None or part["id"] not in files:
+        return None
+    start, end = float(part["start"]), float(part["end"])
+    return VideoSource(_only(files, part["id"]), start=start, end=end) if start < end else None
+
+
+def _only(files: dict[str, list[Path]], name: str) -> Path:
+    if len(files[name]) > 1:
+        listed = ", ".join(map(str, files[name][:_LISTED]))
+        raise ValueError(
+            f"{len(files[name])} files have the vid {name!r}: {listed}. Features are named by vid: rename or leave out "
+            "all but one."
+        )
+    return files[name][0]
+
+
+def _paths(source: str | os.PathLike | Sequence[str | os.PathLike]) -> Iterator[Path]:
+    if isinstance(source, (list, tuple)):
+        yield from dict.fromkeys(map(Path, source))
+        return
+    path = Path(source)
+    if path.is_dir():
+        yield from _files_below(path)
+    elif path.is_file():
+        yield from [path] if path.suffix.lower() in VIDEO_ENDINGS else _listed_in(path)
+    elif glob.has_magic(os.fspath(source)):
+        matches = sorted(glob.glob(os.fspath(source), recursive=True))
+        if not matches:
+            raise FileNotFoundError(f"No file fits the pattern {os.fspath(source)}.")
+        yield from (Path(match) for match in matches if os.path.isfile(match))
+    else:
+        raise FileNotFoundError(f"There is no folder, list or pattern of videos {os.fspath(source)}.")
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    def fail(error: OSError) -> None:
+        raise error
+
+    seen = set()
+    for parent, folders, names in os.walk(folder, onerror=fail, followlinks=True):
+        # Links may lead in circles.
+        real = os.path.realpath(parent)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders.sort()
+        for name in sorted(names):
+            # Hidden files are no videos: macOS leaves `._video.mp4` beside `video.mp4`.
+            if not name.startswith(".") and os.path.splitext(name)[1].lower() in VIDEO_ENDINGS:
+                yield Path(parent, name)
+
+
+def _listed_in(path: Path) -> Iterator[Path]:
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError:
+        raise ValueError(
+            f"{path} has not the ending of a video, and is no list of videos either: it is no text."
+        ) from None
+    if lines and lines[0].lstrip().startswith("{"):
+        raise ValueError(
+            f"{path} holds JSON, not a path a line. Annotation files say which videos are wanted, not where they are: "
+            "give the videos' folder, and the file as annotations."
+        )
+    listed = (line.strip() for line in lines)
+    yield from dict.fromkeys(path.parent / line for line in listed if line)
