@@ -22,7 +22,8 @@ from .postprocessing_videolights import select_moments
 from .spans_videolights import center_width_to_start_end
 from .video_videolights import VideoInput, VideoReader, clip_grid
 
-DEFAULT_BACKBONE_CHECKPOINTS = {"clip": "openai/clip-vit-base-patch32"}
+# There is no public checkpoint of SlowFast that transformers loads: the released weights are converted first.
+DEFAULT_BACKBONE_CHECKPOINTS = {"clip": "openai/clip-vit-base-patch32", "blip2": "Salesforce/blip2-itm-vit-g"}
 
 # What a checkpoint of the model and its processor must agree on.
 _SHARED_WITH_CONFIG = (
@@ -50,7 +51,8 @@ class VideoLightsProcessor(ProcessorMixin):
         max_text_length (`int`): text tokens that the model sees.
         backbone_checkpoints (`dict[str, str]`, *optional*): where each backbone is loaded from: a Hub id, an absolute
             path, or a path relative to the folder or repository that the processor comes from, such as
-            `"backbones/clip"`. By default CLIP is the released ViT-B/32.
+            `"backbones/clip"`. By default CLIP is the released ViT-B/32, and BLIP-2 the one for image-text retrieval
+            with ViT-g.
 
     Raises:
         ValueError: No backbone in a modality, or a size that is not positive.
@@ -93,7 +95,10 @@ class VideoLightsProcessor(ProcessorMixin):
         self.max_video_length = max_video_length
         self.max_text_length = max_text_length
         if backbone_checkpoints is None:
-            backbone_checkpoints = DEFAULT_BACKBONE_CHECKPOINTS
+            used = {name for name, _ in [*self.video_backbones, *self.text_backbones]}
+            backbone_checkpoints = {
+                name: checkpoint for name, checkpoint in DEFAULT_BACKBONE_CHECKPOINTS.items() if name in used
+            }
         self._backbones = BackboneSet(self.video_backbones, self.text_backbones, backbone_checkpoints)
         super().__init__()
 
