@@ -18,7 +18,7 @@ from videolights_hf.data.build import FeatureBuildError
 from videolights_hf.data.collator import VideoLightsDataCollator
 from videolights_hf.data.dataset import FeatureDataset, table_backbones
 from videolights_hf.data.specs import get_dataset_spec
-from videolights_hf.data.tables import decode_array, row_to_annotation
+from videolights_hf.data.tables import decode_array, export_parquet, load_feature_dataset, row_to_annotation
 from videolights_hf.models.configuration_videolights import VideoLightsConfig
 
 
@@ -316,8 +316,33 @@ def test_integer_and_mixed_qids(corpus):
     rows[0]["qid"] = "100"
     (corpus.root / "val.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     tables = corpus.build("mixed")
-    assert tables["train"]["qid"][:2] == ["0", "1"]
+    assert tables["train"]["qid"][:2] == [0, 1]
+    assert tables["val"].features["qid"].dtype == "string"
     assert tables["val"]["qid"][0] == "100"
+
+
+def test_splits_may_be_of_different_datasets(corpus):
+    rows = corpus.rows["train"]
+    for row in rows:
+        row["qid"] = str(row["qid"])
+        row["saliency_scores"] = [[12.18]] * len(row["relevant_clip_ids"])
+    (corpus.root / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    tables = corpus.build(dataset={"train": "pretraining", "val": "qvhighlights"})
+    assert set(tables["train"]["label_rule"]) == {"window"}
+    assert set(tables["val"]["label_rule"]) == {"graded"}
+    assert tables["val"].features["qid"].dtype == "int64"
+    export_parquet(tables, corpus.root / "parquet")
+    loaded = load_feature_dataset(corpus.root / "parquet")
+    assert sorted(loaded["val"]["qid"]) == sorted(map(str, tables["val"]["qid"]))
+    with pytest.raises(FileExistsError, match="built from other sources"):
+        corpus.build(dataset={"train": "pretraining", "val": "pretraining"})
+
+
+def test_datasets_of_splits_must_fit_each_other(corpus):
+    with pytest.raises(ValueError, match="No dataset is named for the splits val"):
+        corpus.build(dataset={"train": "pretraining"})
+    with pytest.raises(ValueError, match="clips of different lengths: train 2 s, val 1 s"):
+        corpus.build(dataset={"train": "qvhighlights", "val": "charades_sta"})
 
 
 def test_custom_rows_are_labelled_by_what_they_have(corpus):

@@ -46,8 +46,9 @@ def read_annotations(
 
     Every row has `qid`, `query`, `vid` and `duration` (seconds; for TVSum, clips). A labelled row also has what its
     dataset's label rule needs: `relevant_windows` (start and end in seconds), `relevant_clip_ids` with
-    `saliency_scores` (0 to 4 per annotator), or `label` (clips x annotators) with `domain`. Rows of a test split may
-    have no labels, but not some of them. Fields that are not known here are kept.
+    `saliency_scores` (0 to 4 per annotator; any numbers in a pretraining corpus), or `label` (clips x annotators)
+    with `domain`. Rows of a test split may have no labels, but not some of them. Fields that are not known here are
+    kept.
 
     Args:
         path: A JSON Lines file.
@@ -146,7 +147,7 @@ def row_faults(row: Any, spec: DatasetSpec) -> list[str]:
     if row.get("relevant_windows") is not None:
         faults += _window_faults(row["relevant_windows"], row["duration"])
     if row.get("relevant_clip_ids") is not None or row.get("saliency_scores") is not None:
-        faults += _score_faults(row, spec.clip_length)
+        faults += _score_faults(row, spec)
     if row.get("label") is not None:
         faults += _label_faults(row, spec)
     return faults
@@ -177,18 +178,21 @@ def _window_faults(windows: Any, duration: float) -> list[str]:
     return faults
 
 
-def _score_faults(row: Mapping[str, Any], clip_length: float) -> list[str]:
+def _score_faults(row: Mapping[str, Any], spec: DatasetSpec) -> list[str]:
     ids, scores = row.get("relevant_clip_ids"), row.get("saliency_scores")
     if not (isinstance(ids, list) and isinstance(scores, list) and ids and len(ids) == len(scores)):
         return ["'relevant_clip_ids' and 'saliency_scores' must be lists of the same length, and not empty"]
     if not all(isinstance(clip, int) and not isinstance(clip, bool) for clip in ids) or len(set(ids)) < len(ids):
         return ["'relevant_clip_ids' must be whole numbers, each once"]
     faults = []
-    outside = [clip for clip in ids if clip < 0 or clip * clip_length >= row["duration"]]
+    outside = [clip for clip in ids if clip < 0 or clip * spec.clip_length >= row["duration"]]
     if outside:
         faults.append(f"relevant clips {outside} are outside the video of {row['duration']} s")
-    if _width(scores) is None or not all(0 <= score <= 4 for clip in scores for score in clip):
-        faults.append("'saliency_scores' must hold the same number of scores from 0 to 4 for every clip")
+    if _width(scores) is None:
+        faults.append("'saliency_scores' must hold the same number of scores for every clip")
+    elif spec.rule_for(row) == "graded" and not all(0 <= score <= 4 for clip in scores for score in clip):
+        # Only annotators grade; the scores of a synthetic corpus are what its scorer makes them.
+        faults.append("'saliency_scores' must hold scores from 0 to 4")
     return faults
 
 

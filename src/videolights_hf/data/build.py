@@ -9,7 +9,7 @@ import os
 import re
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,7 @@ def build_feature_dataset(
     annotations: Mapping[str, str | os.PathLike],
     video_folders: Mapping[str, str | os.PathLike],
     text_folders: Mapping[str, str | os.PathLike],
-    dataset: str | DatasetSpec = "qvhighlights",
+    dataset: str | DatasetSpec | Mapping[str, str | DatasetSpec] = "qvhighlights",
     audio_folder: str | os.PathLike | None = None,
     strict: bool = False,
     num_proc: int = 1,
@@ -74,7 +74,8 @@ def build_feature_dataset(
         annotations: Split name to JSON Lines file.
         video_folders: Backbone name to folder of its video features, in channel order.
         text_folders: Text encoder name to folder of its token features, in channel order.
-        dataset: A key of `DATASETS`, or a spec.
+        dataset: A key of `DATASETS`, or a spec; or for each split one of its own, such as a `pretraining` split beside
+            those of QVHighlights. Clip lengths must agree.
         audio_folder: Folder of optional audio features.
         strict: Raise instead of leaving videos or queries out.
         num_proc: Processes that read in parallel.
@@ -97,10 +98,11 @@ def build_feature_dataset(
         raise ValueError(f"At least one video backbone is needed, and {AUDIO!r} is not a name for one.")
     video_sources = dict(video_folders) | ({AUDIO: audio_folder} if audio_folder is not None else {})
     _check_arguments(annotations, video_sources, text_folders, num_proc)
-    spec = get_dataset_spec(dataset)
+    specs = _specs_of(dataset, annotations)
+    spec = _common_spec(specs)
     output = Path(output_dir)
-    splits = {split: read_annotations(path, spec) for split, path in annotations.items()}
-    settings = _settings(spec, splits, video_sources, text_folders, length_tolerance)
+    splits = {split: read_annotations(path, specs[split]) for split, path in annotations.items()}
+    settings = _settings(specs, splits, video_sources, text_folders, length_tolerance)
     if output.exists() and _is_built(output, settings, strict, overwrite):
         return load_from_disk(os.fspath(output))
     work = output.with_name(output.name + ".incomplete")
@@ -117,7 +119,7 @@ def build_feature_dataset(
         videos, problems = write(parts, schema)
         num_clips = dict(zip(videos["vid"], videos["num_clips"], strict=True))
         tables = {}
-        for split, (parts, schema) in _query_parts(splits, text_folders, spec, num_clips).items():
+        for split, (parts, schema) in _query_parts(splits, text_folders, specs, num_clips).items():
             tables[split], text_problems = write(parts, schema)
             problems += text_problems
         bar.update(bar.total - bar.n)  # the queries whose video is left out
@@ -160,12 +162,47 @@ def _check_arguments(splits: Mapping, video_sources: Mapping, text_folders: Mapp
         raise ValueError(f"num_proc must be at least 1, got {num_proc}.")
 
 
+def _specs_of(
+    dataset: str | DatasetSpec | Mapping[str, str | DatasetSpec], splits: Mapping[str, Any]
+) -> dict[str, DatasetSpec]:
+    """The spec of each split."""
+    if not isinstance(dataset, Mapping):
+        return dict.fromkeys(splits, get_dataset_spec(dataset))
+    missing = [split for split in splits if split not in dataset]
+    if missing:
+        raise ValueError(f"No dataset is named for the splits {', '.join(missing)}.")
+    specs = {split: get_dataset_spec(dataset[split]) for split in splits}
+    lengths = {split: spec.clip_length for split, spec in specs.items()}
+    if len(set(lengths.values())) > 1:
+        listed = ", ".join(f"{split} {length:g} s" for split, length in lengths.items())
+        raise ValueError(f"The splits share the videos' features, but have clips of different lengths: {listed}.")
+    return specs
+
+
+def _common_spec(specs: Mapping[str, DatasetSpec]) -> DatasetSpec:
+    """The spec of the first split, with the file patterns and keys of all."""
+    first = next(iter(specs.values()))
+    fields = ("video_patterns", "text_patterns", "text_keys")
+    together = {
+        field: tuple(dict.fromkeys(value for spec in specs.values() for value in getattr(spec, field)))
+        for field in fields
+    }
+    return replace(first, **together)
+
+
 def _settings(
-    spec: DatasetSpec, splits: Mapping, video_sources: Mapping, text_folders: Mapping, tolerance: int
+    specs: Mapping[str, DatasetSpec],
+    splits: Mapping,
+    video_sources: Mapping,
+    text_folders: Mapping,
+    tolerance: int,
 ) -> dict[str, Any]:
     """What a dataset on disk was built from, to be compared with what is asked for."""
+    different = len(set(specs.values())) > 1
     settings = {
-        "dataset": asdict(spec),
+        "dataset": {split: asdict(spec) for split, spec in specs.items()}
+        if different
+        else asdict(next(iter(specs.values()))),
         "annotations": {split: digest(rows) for split, rows in splits.items()},
         "video_folders": [[name, os.path.abspath(folder)] for name, folder in video_sources.items()],
         "text_folders": [[name, os.path.abspath(folder)] for name, folder in text_folders.items()],
@@ -208,16 +245,22 @@ def _video_parts(
 
 
 def _query_parts(
-    splits: Mapping[str, list[dict[str, Any]]], folders: Mapping, spec: DatasetSpec, num_clips: Mapping[str, int]
+    splits: Mapping[str, list[dict[str, Any]]],
+    folders: Mapping,
+    specs: Mapping[str, DatasetSpec],
+    num_clips: Mapping[str, int],
 ) -> dict[str, tuple[list[Part], Features]]:
     """The parts of every split; a query whose video is left out is in none."""
+    common = _common_spec(specs)
     qids = [row["qid"] for rows in splits.values() for row in rows]
-    patterns = tuple((pattern,) for pattern in spec.text_patterns)
-    reader = FeatureReader.from_folders(folders, qids, patterns, spec.text_keys, TEXT_PREFIX)
-    integer_qids = all(isinstance(qid, int) and abs(qid) < 2**63 for qid in qids)
-    schema = query_schema(list(folders), integer_qids)
+    patterns = tuple((pattern,) for pattern in common.text_patterns)
+    reader = FeatureReader.from_folders(folders, qids, patterns, common.text_keys, TEXT_PREFIX)
     found = {}
     for split, rows in splits.items():
+        spec = specs[split]
+        # By split: numbers stay numbers in a submission file, whatever the qids of a split beside it are.
+        integer_qids = all(isinstance(row["qid"], int) and abs(row["qid"]) < 2**63 for row in rows)
+        schema = query_schema(list(folders), integer_qids)
         kept = []
         for row in rows:
             if row["vid"] in num_clips:

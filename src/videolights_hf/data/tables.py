@@ -120,8 +120,17 @@ def load_feature_dataset(path: str | os.PathLike, **kwargs: Any) -> DatasetDict:
 
 
 def _splits(tables: Mapping[str, Dataset]) -> dict[str, Dataset]:
-    """The tables of queries, each in the order of the table of videos, which is what streaming needs."""
+    """The tables of queries, each in the order of the table of videos, which is what streaming needs.
+
+    Where one split's qids are text, all are: the splits of a Hub configuration share their columns.
+    """
     position = {vid: index for index, vid in enumerate(tables[VIDEOS]["vid"])}
+    queries = [table for name, table in tables.items() if name != VIDEOS]
+    if len({table.features["qid"].dtype for table in queries}) > 1:
+        tables = {
+            name: table if name == VIDEOS else table.cast_column("qid", Value("string"))
+            for name, table in tables.items()
+        }
     splits = {}
     for name, table in tables.items():
         if name != VIDEOS:
