@@ -60,8 +60,8 @@ class Frame:
     load: Callable[[], av.VideoFrame]
     quarter_turns: int = 0
 
-    def crop(self, size: int) -> np.ndarray:
-        """Centre square of the upright picture, its shorter side scaled to `size`: (size, size, 3) uint8 RGB."""
+    def scale(self, size: int) -> np.ndarray:
+        """The upright picture, its shorter side scaled to `size`: (H, W, 3) uint8 RGB."""
         frame = self.load()
         width, height = frame.width, frame.height
         if height >= width:
@@ -69,7 +69,11 @@ class Frame:
         else:
             width, height = width * size // height, size
         scaled = frame.reformat(width=width, height=height, format="rgb24", interpolation="BICUBIC").to_ndarray()
-        upright = np.rot90(scaled, self.quarter_turns)
+        return np.ascontiguousarray(np.rot90(scaled, self.quarter_turns))
+
+    def crop(self, size: int) -> np.ndarray:
+        """Centre square of the upright picture, its shorter side scaled to `size`: (size, size, 3) uint8 RGB."""
+        upright = self.scale(size)
         top, left = (upright.shape[0] - size) // 2, (upright.shape[1] - size) // 2
         return np.ascontiguousarray(upright[top : top + size, left : left + size])
 

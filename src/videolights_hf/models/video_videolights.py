@@ -195,6 +195,23 @@ class VideoReader:
             if batch:
                 yield requirement, np.stack(batch)
 
+    def frames_at(self, times: Iterable[Fraction]) -> Iterator[Frame]:
+        """Decode the video once and hand out the pictures on show just before some times.
+
+        Args:
+            times: Seconds from the start, ascending.
+
+        Yields:
+            For each time the last picture presented before it (the first one, if none is); one that several times ask
+            for comes several times.
+
+        Raises:
+            VideoReadError: No picture could be decoded.
+        """
+        for frame, wanted_by in _pick(self._source.frames(), ((time, 0) for time in times)):
+            for _ in wanted_by:
+                yield frame
+
 
 def _pick(frames: Iterator[Frame], schedule: Iterator[tuple[Fraction, int]]) -> Iterator[tuple[Frame, list[int]]]:
     """Pair each frame that is wanted with the requirements that want it, in order, once for each time they do."""
