@@ -19,8 +19,12 @@ _EXPORTS = {
     "models.processing_videolights": ["VideoLightsProcessor"],
     "models.features_videolights": ["VideoFeatures"],
     "models.backbones_videolights": ["ClipBackbone", "FeatureBackbone"],
+    "models.blip2_videolights": ["Blip2Backbone"],
+    "models.slowfast_backbone_videolights": ["SlowFastBackbone"],
+    "models.slowfast_videolights": ["VideoLightsSlowFastConfig", "VideoLightsSlowFastModel"],
     "models.pipeline_videolights": ["VideoMomentRetrievalPipeline"],
     "conversion": ["convert_checkpoint", "convert_to_release"],
+    "slowfast_conversion": ["convert_slowfast_checkpoint"],
     "visualization": ["plot_moments"],
 }
 _MODULE_OF = {name: module for module, names in _EXPORTS.items() for name in names}
@@ -28,6 +32,7 @@ _MODULE_OF = {name: module for module, names in _EXPORTS.items() for name in nam
 if TYPE_CHECKING:
     from .conversion import convert_checkpoint, convert_to_release
     from .models.backbones_videolights import ClipBackbone, FeatureBackbone
+    from .models.blip2_videolights import Blip2Backbone
     from .models.configuration_videolights import VideoLightsConfig
     from .models.features_videolights import VideoFeatures
     from .models.loss_videolights import VideoLightsLoss
@@ -36,11 +41,16 @@ if TYPE_CHECKING:
     from .models.pipeline_videolights import VideoMomentRetrievalPipeline
     from .models.pretrained_videolights import VideoLightsPreTrainedModel
     from .models.processing_videolights import VideoLightsProcessor
+    from .models.slowfast_backbone_videolights import SlowFastBackbone
+    from .models.slowfast_videolights import VideoLightsSlowFastConfig, VideoLightsSlowFastModel
+    from .slowfast_conversion import convert_slowfast_checkpoint
     from .visualization import plot_moments
 
 __all__ = [
+    "Blip2Backbone",
     "ClipBackbone",
     "FeatureBackbone",
+    "SlowFastBackbone",
     "VideoFeatures",
     "VideoLightsConfig",
     "VideoLightsForMomentRetrieval",
@@ -50,9 +60,12 @@ __all__ = [
     "VideoLightsMomentRetrievalOutput",
     "VideoLightsPreTrainedModel",
     "VideoLightsProcessor",
+    "VideoLightsSlowFastConfig",
+    "VideoLightsSlowFastModel",
     "VideoMomentRetrievalPipeline",
     "__version__",
     "convert_checkpoint",
+    "convert_slowfast_checkpoint",
     "convert_to_release",
     "plot_moments",
 ]

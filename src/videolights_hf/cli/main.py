@@ -7,7 +7,9 @@ from typing import Annotated
 import typer
 
 from .convert import convert
+from .convert_slowfast import convert_slowfast
 from .evaluate import evaluate
+from .extract import extract
 from .predict import predict
 from .terminal import ReportingGroup
 
@@ -22,7 +24,9 @@ app = typer.Typer(
 )
 app.command()(predict)
 app.command()(convert)
+app.command()(convert_slowfast)
 app.command()(evaluate)
+app.command()(extract)
 
 
 def _print_version(asked: bool) -> None:

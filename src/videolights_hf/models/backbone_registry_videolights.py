@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from .backbones_videolights import ClipBackbone, FeatureBackbone
+from .blip2_videolights import Blip2Backbone
+from .slowfast_backbone_videolights import SlowFastBackbone
 
-BACKBONES: dict[str, type[FeatureBackbone]] = {ClipBackbone.name: ClipBackbone}
+BACKBONES: dict[str, type[FeatureBackbone]] = {
+    backbone.name: backbone for backbone in (ClipBackbone, Blip2Backbone, SlowFastBackbone)
+}
 
 # Backbones that published configurations name, but whose features are only read.
 _PRECOMPUTED_ONLY = {"i3d": "I3D features are only read (RGB and optical flow side by side, 2 x 1024 wide)"}

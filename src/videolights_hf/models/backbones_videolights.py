@@ -10,14 +10,16 @@ import os
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 import numpy as np
 import torch
-from transformers import AutoTokenizer, CLIPImageProcessorPil, CLIPModel
+from transformers import AutoTokenizer, CLIPImageProcessorPil, CLIPModel, PreTrainedModel
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from .video_videolights import FrameRequirement
+
+Model = TypeVar("Model", bound=PreTrainedModel)
 
 
 class FeatureBackbone(ABC):
@@ -190,7 +192,7 @@ class ClipBackbone(FeatureBackbone):
     ) -> ClipBackbone:
         """Load a CLIP from a folder or the Hub: see [`FeatureBackbone.from_pretrained`]."""
         name = os.fspath(pretrained_model_name_or_path)
-        model = CLIPModel.from_pretrained(name, dtype=dtype or torch.float32, **hub_kwargs)
+        model = load_complete_model(CLIPModel, name, dtype, **hub_kwargs)
         tokenizer = AutoTokenizer.from_pretrained(name, **hub_kwargs)
         image_processor = CLIPImageProcessorPil.from_pretrained(name, **hub_kwargs)
         return cls(model, tokenizer, image_processor).to(device)
@@ -200,3 +202,30 @@ def iterate_batches(items: Sequence, size: int) -> Iterator:
     """Consecutive slices of a sequence, of `size` items and a last one of what remains."""
     for start in range(0, len(items), size):
         yield items[start : start + size]
+
+
+def load_complete_model(
+    model_class: type[Model], name_or_path: str | os.PathLike, dtype: torch.dtype | None = None, **hub_kwargs
+) -> Model:
+    """Load a frozen model, all of whose weights must be there; transformers would make up those that are not.
+
+    Args:
+        model_class: The model's class.
+        name_or_path: Folder or Hub id.
+        dtype: Floating-point type; float32 by default, whatever the weights are stored in.
+        **hub_kwargs: Passed to `from_pretrained`.
+
+    Raises:
+        OSError: There is no such model, or its weights are incomplete.
+    """
+    name = os.fspath(name_or_path)
+    model, info = model_class.from_pretrained(
+        name, dtype=dtype or torch.float32, output_loading_info=True, **hub_kwargs
+    )
+    missing = sorted(info["missing_keys"])
+    if missing:
+        raise OSError(
+            f"{name} is no whole {model_class.__name__}: {len(missing)} of its weights are missing, such as "
+            f"{', '.join(missing[:3])}. Download it again, or name a checkpoint of this model."
+        )
+    return model

@@ -1,0 +1,37 @@
+"""`videolights convert-slowfast`: the public weights of SlowFast to a folder that the backbone loads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .terminal import no_progress_bars_in_logs
+
+
+def convert_slowfast(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="WEIGHTS", help="SLOWFAST_8x8_R50.pkl (Caffe2) or SLOWFAST_8x8_R50.pyth (pytorchvideo)."
+        ),
+    ],
+    output: Annotated[Path, typer.Argument(metavar="OUTPUT_DIR", help="The folder to write.")],
+) -> None:
+    """Convert the public weights of SlowFast 8x8 R50 to a backbone folder.
+
+    The file is read safely: only arrays and plain values are let through, and nothing in it is run. The classifier is
+    left out.
+
+    [bold]Example[/bold]
+
+        videolights convert-slowfast SLOWFAST_8x8_R50.pkl slowfast-8x8-r50
+    """
+    from videolights_hf.slowfast_conversion import convert_slowfast_checkpoint
+
+    with no_progress_bars_in_logs():
+        left_out = convert_slowfast_checkpoint(source, output)
+    if left_out:
+        typer.echo(f"Left out {len(left_out)} tensors that features do not need: {', '.join(left_out)}")
+    typer.echo(f"Wrote {output}")
