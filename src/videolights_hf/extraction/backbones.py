@@ -90,12 +90,12 @@ def backbone_settings(backbone: FeatureBackbone, checkpoint: str | None) -> dict
     return {
         "backbone": backbone.name,
         "checkpoint": checkpoint,
-        "weights": _digest(tensors) if tensors else None,
+        "weights": weights_digest(tensors) if tensors else None,
         "compute_dtype": ", ".join(types) or None,
     }
 
 
-def _digest(tensors: Sequence[torch.Tensor]) -> str:
+def weights_digest(tensors: Sequence[torch.Tensor]) -> str:
     """A digest of tensors in any order, since libraries name and order the same weights differently."""
     digests = []
     for tensor in tensors:

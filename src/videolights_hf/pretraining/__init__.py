@@ -1,0 +1,39 @@
+"""Synthetic pretraining data: captions of videos as queries (Algorithm 1), and subtitles as queries.
+
+Names are imported on first use.
+"""
+
+from importlib import import_module
+from typing import Any
+
+_EXPORTS = {
+    "Captioner": "captioning",
+    "CorpusForm": "intervals",
+    "CorpusSummary": "corpus",
+    "FORMS": "intervals",
+    "Interval": "intervals",
+    "LeftOut": "exclusion",
+    "MatchingScorer": "scoring",
+    "SCORERS": "scoring",
+    "Scorer": "scoring",
+    "SimilarityScorer": "scoring",
+    "generate_corpus": "corpus",
+    "get_form": "intervals",
+    "get_scorer_class": "scoring",
+    "leave_out": "exclusion",
+    "paper_intervals": "intervals",
+    "release_intervals": "intervals",
+    "release_saliency": "intervals",
+}
+
+__all__ = sorted(_EXPORTS)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _EXPORTS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_EXPORTS[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

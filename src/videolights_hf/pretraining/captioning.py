@@ -1,0 +1,139 @@
+"""Captions of frames, by any image-to-text model of transformers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import AutoModelForImageTextToText, GenerationConfig, PreTrainedModel, ProcessorMixin
+from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
+
+from ..data.specs import unknown_name
+from .models import DEFAULT_BATCH_SIZE, PictureModel, as_pictures, load_config, load_model
+
+DEFAULT_GENERATION: dict[str, Any] = {"max_new_tokens": 30, "num_beams": 3, "do_sample": False}
+CHAT_PROMPT = "Describe the picture in one short sentence."
+"""What a model with a chat template is asked, unless there is a prompt."""
+
+
+class Captioner(PictureModel):
+    """Writes a caption for a frame: BLIP, BLIP-2, GIT, LLaVA and whatever else `AutoModelForImageTextToText` loads.
+
+    Args:
+        model: The model.
+        processor: Its processor.
+        prompt: Text that the caption continues, and that is not part of it. A model with a chat template is asked
+            this instead of `CHAT_PROMPT`.
+        generation: Arguments of `generate`, on top of `DEFAULT_GENERATION`.
+        batch_size: Frames that pass through the model at once.
+
+    Raises:
+        ValueError: An argument of `generate` does not exist, with the nearest one that does.
+    """
+
+    kind = "captioner"
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        processor: ProcessorMixin,
+        prompt: str | None = None,
+        generation: Mapping[str, Any] | None = None,
+        batch_size: int = DEFAULT_BATCH_SIZE,
+    ):
+        super().__init__(model, processor, batch_size)
+        known = GenerationConfig().to_dict()
+        for name in generation or {}:
+            if name not in known:
+                raise ValueError(unknown_name("argument of generate", name, known).split(" Known: ")[0])
+        self.prompt = prompt
+        self.generation = {**DEFAULT_GENERATION, **(generation or {})}
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: str | os.PathLike,
+        device: str | torch.device | None = None,
+        dtype: torch.dtype | None = None,
+        **options: Any,
+    ) -> Captioner:
+        """Load a captioner.
+
+        Args:
+            name: Folder or Hub id.
+            device: Where it runs; the CPU by default.
+            dtype: Floating-point type it computes in; float32 by default.
+            **options: `prompt`, `generation`, `batch_size`.
+
+        Raises:
+            OSError: It cannot be loaded.
+            ValueError: It is no model that writes about pictures.
+        """
+        config = load_config(name, cls.kind)
+        if type(config) not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
+            raise ValueError(
+                f"{os.fspath(name)} is a model of the type {config.model_type!r}, which writes no captions. Name one "
+                "that transformers loads for image-to-text, such as a BLIP or BLIP-2."
+            )
+        model, processor = load_model(AutoModelForImageTextToText, name, cls.kind, device, dtype)
+        return cls(model, processor, **options)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Checkpoint, prompt and settings of the generation."""
+        return {**super().identity, "prompt": self.prompt, "generation": self.generation}
+
+    @torch.inference_mode()
+    def caption(self, frames: Sequence[np.ndarray]) -> list[str]:
+        """Captions, one line each; the model may have found nothing to say.
+
+        Args:
+            frames: (H, W, 3) uint8 RGB each; sizes may differ.
+        """
+        return self.run_in_batches(self._caption_batch, frames)
+
+    def _caption_batch(self, frames: Sequence[np.ndarray]) -> list[str]:
+        inputs = self.to_device(self._inputs(as_pictures(frames)))
+        written = self.model.generate(**inputs, **self.generation)
+        prompts = inputs.get("input_ids")
+        return [self._decode(ids, None if prompts is None else prompts[row]) for row, ids in enumerate(written)]
+
+    def _inputs(self, pictures: list) -> Any:
+        if getattr(self.processor, "chat_template", None):
+            ask = {"type": "text", "text": self.prompt or CHAT_PROMPT}
+            chats = [[{"role": "user", "content": [{"type": "image", "image": picture}, ask]}] for picture in pictures]
+            return self.processor.apply_chat_template(
+                chats,
+                add_generation_prompt=True,
+                tokenize=True,
+                return_dict=True,
+                return_tensors="pt",
+                padding=True,
+                padding_side="left",
+            )
+        if self.prompt is None:
+            return self.processor(images=pictures, return_tensors="pt")
+        return self.processor(images=pictures, text=[self.prompt] * len(pictures), return_tensors="pt")
+
+    def _decode(self, ids: torch.Tensor, prompt: torch.Tensor | None) -> str:
+        if prompt is not None:
+            # Some models repeat the prompt (BLIP without its last token), others give what is new alone.
+            shared = min(len(ids), len(prompt))
+            differs = (ids[:shared] != prompt[:shared]).nonzero()
+            ids = ids[int(differs[0]) if len(differs) else shared :]
+        text = self.processor.tokenizer.decode(
+            [token for token in ids.tolist() if token not in self._special_ids], skip_special_tokens=True
+        )
+        return " ".join(text.split())
+
+    @property
+    def _special_ids(self) -> set[int | None]:
+        """Tokens that stand for no text, also where the tokenizer does not know it (BLIP's `[DEC]`)."""
+        config = self.model.config
+        text_config = config.get_text_config(decoder=True)
+        marks = ("bos_token_id", "eos_token_id", "pad_token_id", "sep_token_id")
+        special = {getattr(text_config, mark, None) for mark in marks}
+        return special | {getattr(config, "image_token_index", None), *self.processor.tokenizer.all_special_ids}
