@@ -239,7 +239,7 @@ class TestFailures:
 class TestMemory:
     def test_a_batch_that_does_not_fit_is_halved_once_per_size(self):
         backbone = NumberBackbone(batch_size=12, limit=3)
-        with pytest.warns(UserWarning) as caught:
+        with pytest.warns(UserWarning, match="out of memory") as caught:
             videos = list(VideoEncoder([backbone]).encode(numbered_arrays(20, 20)))
         messages = [str(warning.message) for warning in caught]
         assert len(messages) == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
@@ -33,8 +34,9 @@ def complete_checkpoints(names: Sequence[str], checkpoints: Mapping[str, str] | 
     if not names or len(set(names)) < len(names):
         raise ValueError(f"Name at least one backbone, and each once; got {', '.join(names) or 'none'}.")
     for name in [*names, *checkpoints]:
-        if name not in BACKBONES:
+        if name not in BACKBONES and difflib.get_close_matches(name.lower(), BACKBONES, n=1, cutoff=0.5):
             raise ValueError(unknown_name("backbone", name, BACKBONES))
+        get_backbone_class(name)
     unused = [name for name in checkpoints if name not in names]
     if unused:
         raise ValueError(f"A checkpoint is given for {', '.join(unused)}, which is not among {', '.join(names)}.")
@@ -60,14 +62,14 @@ def load_backbones(
         dtype: Floating-point type they compute in; float32 by default.
 
     Raises:
-        ValueError: A name is unknown.
+        ValueError: A name is unknown, or the device is not there.
         OSError: A checkpoint cannot be loaded: it does not exist, is damaged, or its download was interrupted.
     """
     backbones = []
     for name, checkpoint in checkpoints.items():
         backbone_class = get_backbone_class(name)
         try:
-            backbones.append(backbone_class.from_pretrained(checkpoint, device=device, dtype=dtype))
+            backbone = backbone_class.from_pretrained(checkpoint, dtype=dtype)
         # What a broken connection or a damaged file raises depends on the libraries below.
         except Exception as error:
             reason = str(error).strip().split("\n")[0] or type(error).__name__
@@ -75,6 +77,10 @@ def load_backbones(
                 f"The backbone {name!r} cannot be loaded from {checkpoint}: {reason} If a download was interrupted, "
                 "repeat the command: it goes on where it stopped."
             ) from error
+        try:
+            backbones.append(backbone.to(device))
+        except (RuntimeError, AssertionError) as error:
+            raise ValueError(f"Cannot run on the device {str(device)!r}: {error}") from error
     return backbones
 
 

@@ -28,7 +28,7 @@ def extract_feature_dataset(
     output_dir: str | os.PathLike,
     backbones: Sequence[FeatureBackbone],
     *,
-    dataset: str | DatasetSpec = "custom",
+    dataset: str | DatasetSpec | Mapping[str, str | DatasetSpec] = "custom",
     clip_length: float | None = None,
     dtype: str = "float16",
     checkpoints: Mapping[str, str] | None = None,
@@ -48,7 +48,7 @@ def extract_feature_dataset(
         videos: vid to video, as `find_videos` gives it; annotated videos that are not in it are reported as failed.
         output_dir: Where the feature files are written.
         backbones: The backbones, as `load_backbones` gives them.
-        dataset: A key of `DATASETS`, or a spec: how the annotations are read and labelled.
+        dataset: A key of `DATASETS`, or a spec: how the annotations are read and labelled; or one for each split.
         clip_length: Seconds a clip; by default the dataset's.
         dtype: Floating-point type of the feature files (a dataset holds float16).
         checkpoints: Where the backbones came from, by name, to be kept with the features.
@@ -64,19 +64,16 @@ def extract_feature_dataset(
     Raises:
         AnnotationError: See `read_annotations`.
         FeatureBuildError: If `strict`, naming all that has no features.
-        ValueError: A qid stands for different sentences in two splits; see also `extract_video_features`,
+        ValueError: No annotations; splits of different clip lengths; a qid stands for different sentences in two splits; see also `extract_video_features`,
             `extract_text_features` and `build_feature_dataset`.
         OSError: See `extract_video_features`.
     """
-    spec = get_dataset_spec(dataset)
-    spec = dataclasses.replace(
-        spec,
-        clip_length=spec.clip_length if clip_length is None else float(clip_length),
-        video_patterns=(("{id}",),),
-        text_patterns=("qid{id}",),
-        text_keys=("last_hidden_state",),
-    )
-    rows = {split: read_annotations(path, spec) for split, path in annotations.items()}
+    chosen = dataset if isinstance(dataset, Mapping) else dict.fromkeys(annotations, dataset)
+    specs = {split: _for_our_files(get_dataset_spec(chosen[split]), clip_length) for split in annotations}
+    lengths = {spec.clip_length for spec in specs.values()}
+    if len(lengths) != 1:
+        raise ValueError(f"One clip length for all splits is needed, got {', '.join(map(str, sorted(lengths)))}.")
+    rows = {split: read_annotations(path, specs[split]) for split, path in annotations.items()}
     wanted = {row["vid"] for members in rows.values() for row in members}
     shared: dict[str, Any] = {
         "dtype": dtype,
@@ -88,7 +85,7 @@ def extract_feature_dataset(
         {vid: video for vid, video in videos.items() if vid in wanted},
         output_dir,
         backbones,
-        clip_length=spec.clip_length,
+        clip_length=lengths.pop(),
         missing=wanted - videos.keys(),
         num_threads=num_threads,
         **shared,
@@ -105,13 +102,24 @@ def extract_feature_dataset(
             text_folders={
                 b.name: text_feature_folder(output_dir, b.name) for b in backbones if b.text_dim is not None
             },
-            dataset=spec,
+            dataset=specs,
             strict=strict,
             overwrite=overwrite,
             progress=progress,
         )
     shared["processes"].wait()
     return tables, summary
+
+
+def _for_our_files(spec: DatasetSpec, clip_length: float | None) -> DatasetSpec:
+    """A dataset's spec, but with the clip length asked for and the names and keys of files that are written here."""
+    return dataclasses.replace(
+        spec,
+        clip_length=spec.clip_length if clip_length is None else float(clip_length),
+        video_patterns=(("{id}",),),
+        text_patterns=("qid{id}",),
+        text_keys=("last_hidden_state",),
+    )
 
 
 def _queries(rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, str]:

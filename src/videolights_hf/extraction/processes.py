@@ -39,19 +39,20 @@ class Processes:
 
         Raises:
             ImportError: There are several processes, and accelerate is not installed.
+            ValueError: There is no device of this name.
         """
         if int(os.environ.get("WORLD_SIZE", 1)) == 1:
             if device is None:
                 accelerator = torch.accelerator.current_accelerator(check_available=True)
                 device = accelerator if accelerator is not None else "cpu"
-            return cls(0, 1, torch.device(device))
+            return cls(0, 1, _device(device))
         try:
             from accelerate import PartialState
         except ImportError as error:
             raise ImportError('Several processes need accelerate: pip install "videolights-hf[train]".') from error
-        on_cpu = device is not None and torch.device(device).type == "cpu"
+        on_cpu = device is not None and _device(device).type == "cpu"
         state = PartialState(cpu=on_cpu, timeout=_TIMEOUT)
-        return cls(state.process_index, state.num_processes, torch.device(device) if device else state.device)
+        return cls(state.process_index, state.num_processes, _device(device) if device is not None else state.device)
 
     @property
     def is_main(self) -> bool:
@@ -76,3 +77,10 @@ class Processes:
         from accelerate.utils import gather_object
 
         return gather_object(items)
+
+
+def _device(device: str | torch.device) -> torch.device:
+    try:
+        return torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(f"There is no device {device!r}; name one such as cpu, cuda or cuda:1.") from error
