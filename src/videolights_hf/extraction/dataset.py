@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from videolights_hf.data.annotations import read_annotations
@@ -43,7 +45,8 @@ def extract_feature_dataset(
     The backbones' order is the order of the dataset's channels. Those with a text encoder encode the queries.
 
     Args:
-        dataset_dir: Where the dataset is written, by `build_feature_dataset`.
+        dataset_dir: Where the dataset is written, by `build_feature_dataset`. One that was built from the same sources
+            before is built anew if any features were missing then.
         annotations: Split name to JSON Lines file.
         videos: vid to video, as `find_videos` gives it; annotated videos that are not in it are reported as failed.
         output_dir: Where the feature files are written.
@@ -90,12 +93,13 @@ def extract_feature_dataset(
         num_threads=num_threads,
         **shared,
     )
-    extract_text_features(_queries(rows), output_dir, backbones, **shared)
+    text_summary = extract_text_features(_queries(rows), output_dir, backbones, **shared)
     tables = None
     if shared["processes"].is_main:
-        from videolights_hf.data.build import build_feature_dataset
+        from videolights_hf.data.build import REPORT_FILE, build_feature_dataset
 
-        tables = build_feature_dataset(
+        build = functools.partial(
+            build_feature_dataset,
             dataset_dir,
             annotations,
             video_folders={b.name: video_feature_folder(output_dir, b.name) for b in backbones},
@@ -103,10 +107,15 @@ def extract_feature_dataset(
                 b.name: text_feature_folder(output_dir, b.name) for b in backbones if b.text_dim is not None
             },
             dataset=specs,
-            strict=strict,
-            overwrite=overwrite,
             progress=progress,
         )
+        was_built = Path(dataset_dir, REPORT_FILE).is_file()
+        has_news = bool(summary.done or text_summary.done)
+        if was_built and has_news and not overwrite:
+            # It must be of the same sources, or this raises, before it is replaced by one that has the new features.
+            build()
+            overwrite = True
+        tables = build(strict=strict, overwrite=overwrite)
     shared["processes"].wait()
     return tables, summary
 

@@ -38,7 +38,8 @@ def extract_text_features(
 ) -> ExtractionSummary:
     """Compute the token features of sentences, written to `{output_dir}/{encoder}_text_features/qid{qid}.npz`.
 
-    Each file has the key `last_hidden_state`, shape (tokens, width). Interruptions and several processes are as for
+    Each file has the key `last_hidden_state`, shape (tokens, width), and `pooler_output`, one vector, where the encoder
+    has it (CLIP). Interruptions and several processes are as for
     `extract_video_features`.
 
     Args:
@@ -108,13 +109,18 @@ def extract_text_features(
 
 def _extract(encoder: FeatureBackbone, folder: FeatureFolder, queries: Mapping[str, str], dtype: str) -> None:
     states = run_within_memory(encoder, lambda: encoder.encode_text(list(queries.values())))
-    for qid, features in zip(queries, states, strict=True):
+    arrays = [{"last_hidden_state": features} for features in states]
+    pooled = encoder.pool_text(states)
+    if pooled is not None:
+        for own, vector in zip(arrays, pooled, strict=True):
+            own["pooler_output"] = vector
+    for qid, own in zip(queries, arrays, strict=True):
         if qid not in folder:
             try:
-                stored = to_stored(features, dtype)
+                stored = {name: to_stored(array, dtype) for name, array in own.items()}
             except ValueError as error:
                 raise ValueError(f"{encoder.name}, query {qid!r}: {error}") from error
-            folder.write(qid, last_hidden_state=stored)
+            folder.write(qid, **stored)
 
 
 def _keep_sentences(folder: FeatureFolder, queries: Mapping[str, str]) -> None:

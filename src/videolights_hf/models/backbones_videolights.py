@@ -71,6 +71,17 @@ class FeatureBackbone(ABC):
         """
         raise ValueError(f"The backbone {self.name!r} has no text encoder.")
 
+    def pool_text(self, tokens: Sequence[np.ndarray]) -> list[np.ndarray] | None:
+        """One vector for each sentence, where the encoder has such.
+
+        Args:
+            tokens: The sentences' token features, as `encode_text` gives them.
+
+        Returns:
+            For each sentence (D,) float32, not normalised; or `None` if the encoder has no vector for a whole sentence.
+        """
+        return None
+
     @abstractmethod
     def to(self, device: str | torch.device | None = None, dtype: torch.dtype | None = None) -> FeatureBackbone:
         """Move it to a device, or convert it to a floating-point type, and return it."""
@@ -162,6 +173,13 @@ class ClipBackbone(FeatureBackbone):
             lengths = tokens["attention_mask"].sum(dim=1).tolist()
             features += [state[:length] for state, length in zip(states, lengths, strict=True)]
         return features
+
+    @torch.inference_mode()
+    def pool_text(self, tokens: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """The projected state of each sentence's last token, EOS: (projection_dim,) float32."""
+        ends = torch.from_numpy(np.stack([states[-1] for states in tokens]))
+        projected = self.model.text_projection(ends.to(self.model.device, self.model.dtype))
+        return list(projected.float().cpu().numpy())
 
     def _warn_if_too_long(self, sentences: list[str]) -> None:
         for sentence, ids in zip(sentences, self.tokenizer(sentences, verbose=False)["input_ids"], strict=True):
