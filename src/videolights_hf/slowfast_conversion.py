@@ -157,7 +157,7 @@ def convert_slowfast_state_dict(
         elif tuple(np.shape(weights[source])) != shape:
             problems.append(f"{source} has shape {tuple(np.shape(weights[source]))} instead of {shape}")
         else:
-            state_dict[name] = torch.from_numpy(np.array(weights[source], dtype=np.float32))
+            state_dict[name] = _as_float_tensor(weights[source])
     if problems:
         shown = "; ".join(problems[:10]) + (f"; and {len(problems) - 10} more" if len(problems) > 10 else "")
         raise ValueError(f"The weights do not fit this SlowFast: {shown}.")
@@ -188,6 +188,11 @@ def convert_slowfast_checkpoint(
     model.load_state_dict(state_dict)
     model.save_pretrained(output_dir)
     return left_out
+
+
+def _as_float_tensor(weights: Any) -> torch.Tensor:
+    # A copy, as arrays that come from bytes cannot be written to.
+    return weights.float() if isinstance(weights, torch.Tensor) else torch.from_numpy(np.array(weights, np.float32))
 
 
 def _expected_shapes(config: VideoLightsSlowFastConfig) -> dict[str, tuple[int, ...]]:

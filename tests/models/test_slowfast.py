@@ -75,6 +75,18 @@ class TestModel:
         torch.testing.assert_close(model.state_dict(), before)
         assert not any("normalization" in name for name, _ in model.named_parameters())
 
+    def test_every_tensor_counts(self):
+        model = make_tiny_slowfast(hidden_sizes=[64, 128], depths=[1, 2], slow_temporal_kernel_sizes=[1, 3]).model
+        pixels = random_pixels(model.config, num_clips=1)
+        with torch.no_grad():
+            expected = model(pixels).pooler_output
+            for name, tensor in model.state_dict().items():
+                before = tensor.clone()
+                tensor += 1
+                assert not torch.allclose(model(pixels).pooler_output, expected, rtol=1e-4), name
+                tensor.copy_(before)
+            torch.testing.assert_close(model(pixels).pooler_output, expected)
+
     def test_saved_and_loaded_gives_the_same_features(self, slowfast, tmp_path):
         slowfast.model.save_pretrained(tmp_path)
         assert (tmp_path / "model.safetensors").is_file()
