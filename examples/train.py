@@ -28,6 +28,14 @@ def _list_recipes(value: bool) -> None:
         raise typer.Exit()
 
 
+def named_checkpoints(arguments: list[str]) -> dict[str, str]:
+    """`NAME=PATH_OR_ID` arguments as a dictionary."""
+    pairs = [argument.partition("=") for argument in arguments]
+    if not all(name and path for name, _, path in pairs):
+        raise ValueError(f"--backbone {', '.join(arguments)}: write NAME=PATH_OR_ID.")
+    return {name: path for name, _, path in pairs}
+
+
 @app.command(help=__doc__)
 def main(
     recipe: Annotated[str, typer.Option(help="A packaged recipe (--list), or a YAML file of your own.")],
@@ -36,6 +44,14 @@ def main(
     eval_data: Annotated[str | None, typer.Option(help="Feature dataset to evaluate on, if another.")] = None,
     settings: Annotated[list[str], typer.Option("--set", help="key=value on top of the recipe; may repeat.")] = [],  # noqa: B006
     init_from: Annotated[str | None, typer.Option(help="Checkpoint to finetune, with a fresh optimiser.")] = None,
+    backbone: Annotated[
+        list[str],
+        typer.Option(
+            metavar="NAME=PATH_OR_ID",
+            help="Where a backbone of the features is, for the model to run on raw videos, if not where the data says "
+            "or the public one; may repeat.",
+        ),
+    ] = [],  # noqa: B006
     domain: Annotated[list[str], typer.Option(help="Only this domain; may repeat.")] = [],  # noqa: B006
     resume: Annotated[bool, typer.Option(help="Go on with the run in --output, if there is one.")] = False,
     list_recipes: Annotated[
@@ -45,7 +61,7 @@ def main(
     """Train by recipe; see the module."""
     from accelerate import PartialState
 
-    from videolights_hf.data import load_feature_dataset
+    from videolights_hf.data import load_feature_dataset, read_backbone_checkpoints
     from videolights_hf.training import (
         domain_table,
         headline_metrics,
@@ -57,7 +73,11 @@ def main(
 
     try:
         run = load_recipe(recipe, settings)
-        options = {"init_from": init_from, "eval_tables": load_feature_dataset(eval_data) if eval_data else None}
+        options = {
+            "init_from": init_from,
+            "eval_tables": load_feature_dataset(eval_data) if eval_data else None,
+            "backbone_checkpoints": {**read_backbone_checkpoints(data), **named_checkpoints(backbone)},
+        }
         tables = load_feature_dataset(data)
         if run.data.by_domain or domain:
             by_domain = train_domains(run, tables, output, domain, resume, **options)

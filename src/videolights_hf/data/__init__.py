@@ -26,6 +26,7 @@ _EXPORTS = {
     "make_labels": "labels",
     "push_feature_dataset": "tables",
     "read_annotations": "annotations",
+    "read_backbone_checkpoints": "backbones",
     "select_domain": "annotations",
     "table_backbones": "dataset",
 }

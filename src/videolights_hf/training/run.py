@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -86,6 +87,7 @@ def train_recipe(
     init_from: str | Path | None = None,
     domain: str | None = None,
     resume: bool = False,
+    backbone_checkpoints: Mapping[str, str] | None = None,
 ) -> dict[str, float]:
     """Train one model, evaluate the best checkpoint, and save it.
 
@@ -97,13 +99,16 @@ def train_recipe(
         init_from: Checkpoint to start from, with a fresh optimiser.
         domain: Train and evaluate on this domain alone.
         resume: Go on with the run in `output_dir` if there is one, from its newest complete checkpoint.
+        backbone_checkpoints: Where the backbones are that computed the features (`read_backbone_checkpoints`), for
+            the trained model to run on raw videos; those in folders are copied beside it. By default the public ones.
 
     Returns:
         The metrics of the model that was saved; they are also in `results.json`.
 
     Raises:
         ValueError: If the recipe wants a pretrained checkpoint and there is none, the data lacks what the recipe
-            needs, or the run in `output_dir` had other settings.
+            needs, the run in `output_dir` had other settings, or a backbone's features are not as wide as the data's.
+        OSError: If a backbone's checkpoint does not exist.
         FileExistsError: If `output_dir` holds a run and `resume` is False.
     """
     output_dir = Path(output_dir)
@@ -129,17 +134,43 @@ def train_recipe(
         ),
         data_collator=VideoLightsDataCollator(recipe.data.text_dropout, args.seed),
     )
+    if trainer.is_world_process_zero():
+        # With the processor beside it, the folder is all that a pipeline needs where the backbones can be run. It comes
+        # first, so that backbones that do not fit are found before the training and not after it.
+        make_processor(config, backbone_checkpoints).save_pretrained(output_dir)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     metrics = trainer.evaluate()
     trainer.save_model()
     if trainer.is_world_process_zero():
-        # With the processor beside it, the folder is all that a pipeline needs where the backbones can be run.
-        VideoLightsProcessor.from_config(config).save_pretrained(output_dir)
         save_recipe(recipe, output_dir / RECIPE_FILE)
         trainer.save_state()
         (output_dir / RESULTS_FILE).write_text(json.dumps(metrics, indent=1))
     trainer.accelerator.wait_for_everyone()
     return metrics
+
+
+def make_processor(
+    config: VideoLightsConfig, backbone_checkpoints: Mapping[str, str] | None = None
+) -> VideoLightsProcessor:
+    """The processor of a model, with the backbones that computed its training features.
+
+    Args:
+        config: The model's configuration.
+        backbone_checkpoints: Backbone name to folder or Hub id; those that the model does not use are left out. Empty
+            or `None`: the public ones.
+
+    Raises:
+        FileNotFoundError: A checkpoint is an absolute path of no folder.
+    """
+    used = {name for name, _ in [*config.video_backbones, *config.text_backbones]}
+    checkpoints = {name: path for name, path in (backbone_checkpoints or {}).items() if name in used}
+    for name, path in checkpoints.items():
+        if os.path.isabs(path) and not os.path.isdir(path):
+            raise FileNotFoundError(
+                f"The backbone {name!r} that computed the features is no longer in {path}: say where it is "
+                f"(--backbone {name}=PATH_OR_ID in examples/train.py)."
+            )
+    return VideoLightsProcessor.from_config(config, checkpoints or None)
 
 
 def evaluate_checkpoint(
