@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from videolights_hf.data.annotations import read_annotations
+from videolights_hf.data.backbones import write_backbone_checkpoints
 from videolights_hf.data.specs import DatasetSpec, get_dataset_spec
 from videolights_hf.models.backbones_videolights import FeatureBackbone
 from videolights_hf.models.video_videolights import VideoSource
@@ -54,7 +55,8 @@ def extract_feature_dataset(
         dataset: A key of `DATASETS`, or a spec: how the annotations are read and labelled; or one for each split.
         clip_length: Seconds a clip; by default the dataset's.
         dtype: Floating-point type of the feature files (a dataset holds float16).
-        checkpoints: Where the backbones came from, by name, to be kept with the features.
+        checkpoints: Where the backbones came from, by name, to be kept with the features, and in the dataset's folder
+            for the models that are trained on it (`read_backbone_checkpoints`).
         num_threads: See `extract_video_features`.
         strict: Raise if an annotated video or query has no features, instead of leaving it out.
         overwrite: Replace a dataset that was built before.
@@ -116,6 +118,7 @@ def extract_feature_dataset(
             build()
             overwrite = True
         tables = build(strict=strict, overwrite=overwrite)
+        write_backbone_checkpoints(dataset_dir, checkpoints or {})
     shared["processes"].wait()
     return tables, summary
 

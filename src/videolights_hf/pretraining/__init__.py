@@ -17,6 +17,7 @@ _EXPORTS = {
     "SCORERS": "scoring",
     "Scorer": "scoring",
     "SimilarityScorer": "scoring",
+    "candidate_videos": "exclusion",
     "generate_corpus": "corpus",
     "get_form": "intervals",
     "get_scorer_class": "scoring",

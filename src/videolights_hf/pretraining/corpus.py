@@ -52,6 +52,12 @@ class CorpusSummary:
     num_too_long: int
     failed: tuple[Failure, ...]
 
+    def __str__(self) -> str:
+        return (
+            f"{self.num_captions} captions of {self.num_videos} videos; dropped {self.num_duplicates} duplicates and "
+            f"{self.num_empty} empty ones; {self.num_too_long} videos are too long, {len(self.failed)} could not be read"
+        )
+
 
 def generate_corpus(
     videos: Mapping[str, VideoSource],

@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
 
-Video = TypeVar("Video")
+from ..models.video_videolights import VideoSource
 
 # As QVHighlights names its cuts: the 11 characters of a YouTube id, start and end in seconds with a decimal point.
 _CUT = re.compile(r"([\w-]{11})_\d+\.\d+_\d+\.\d+", re.ASCII)
@@ -38,11 +37,28 @@ def source_of(vid: str) -> str:
     return cut[1] if cut else vid
 
 
-def leave_out(videos: Mapping[str, Video], evaluation_vids: Iterable[str]) -> tuple[dict[str, Video], LeftOut]:
+def candidate_videos(files: Mapping[str, VideoSource], annotated: Mapping[str, VideoSource]) -> dict[str, VideoSource]:
+    """Videos that may be captioned, before any is left out.
+
+    Args:
+        files: Every video of a folder, by `find_videos`.
+        annotated: The annotated ones, which may be parts of longer files.
+
+    Returns:
+        All of them; a file of which parts are annotated gives way to these parts.
+    """
+    in_parts = {video.video for video in annotated.values() if video.end is not None}
+    whole = {vid: video for vid, video in files.items() if video.video not in in_parts}
+    return dict(sorted({**whole, **annotated}.items()))
+
+
+def leave_out(
+    videos: Mapping[str, VideoSource], evaluation_vids: Iterable[str]
+) -> tuple[dict[str, VideoSource], LeftOut]:
     """Separate the videos that may be learnt from.
 
-    A cut is left out if any cut of the same source video is evaluated on, overlapping or not: scenes, people and
-    captions recur within a video. (No source of QVHighlights is in two of its splits.)
+    A part of a video is left out if any part of it is evaluated on, overlapping or not: scenes, people and captions
+    recur within a video. (No source of QVHighlights is in two of its splits, so there this costs nothing.)
 
     Args:
         videos: Vid to video.
@@ -53,7 +69,12 @@ def leave_out(videos: Mapping[str, Video], evaluation_vids: Iterable[str]) -> tu
     """
     named = set(evaluation_vids)
     sources = {source_of(vid) for vid in named}
-    same_source = sorted(vid for vid in videos if vid not in named and source_of(vid) in sources)
+    paths = {videos[vid].video for vid in named if vid in videos}
+    same_source = sorted(
+        vid
+        for vid, video in videos.items()
+        if vid not in named and (source_of(vid) in sources or video.video in paths)
+    )
     left_out = LeftOut(sorted(vid for vid in videos if vid in named), same_source)
     gone = {*left_out.named, *left_out.same_source}
     return {vid: video for vid, video in videos.items() if vid not in gone}, left_out
