@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from ..models.video_videolights import VideoSource
 
-# As QVHighlights names its cuts: the 11 characters of a YouTube id, start and end in seconds with a decimal point.
-_CUT = re.compile(r"([\w-]{11})_\d+\.\d+_\d+\.\d+", re.ASCII)
+Video = TypeVar("Video")
+
+# As QVHighlights names its parts: the 11 characters of a YouTube id, start and end in seconds with a decimal point.
+_PART = re.compile(r"([\w-]{11})_(\d+\.\d+)_(\d+\.\d+)", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -31,10 +35,31 @@ class LeftOut:
         return f"{len(self)} left out: {len(self.named)} in evaluation splits, {len(self.same_source)} of their source"
 
 
+@dataclass(frozen=True)
+class VideoPart:
+    """A part of a longer video.
+
+    Attributes:
+        vid: The longer video.
+        start: Where the part begins, in seconds.
+        end: Where it ends, in seconds.
+    """
+
+    vid: str
+    start: float
+    end: float
+
+
+def part_of(vid: str) -> VideoPart | None:
+    """What a vid such as `j7rJstUseKg_360.0_510.0` is a part of; `None` for a vid of another form."""
+    found = _PART.fullmatch(vid)
+    return VideoPart(found[1], float(found[2]), float(found[3])) if found else None
+
+
 def source_of(vid: str) -> str:
-    """The YouTube id of a cut `{youtube_id}_{start}_{end}` such as `j7rJstUseKg_360.0_510.0`; another vid as it is."""
-    cut = _CUT.fullmatch(vid)
-    return cut[1] if cut else vid
+    """The longer video that a vid is a part of, or the vid itself."""
+    part = part_of(vid)
+    return part.vid if part else vid
 
 
 def candidate_videos(files: Mapping[str, VideoSource], annotated: Mapping[str, VideoSource]) -> dict[str, VideoSource]:
@@ -52,16 +77,15 @@ def candidate_videos(files: Mapping[str, VideoSource], annotated: Mapping[str, V
     return dict(sorted({**whole, **annotated}.items()))
 
 
-def leave_out(
-    videos: Mapping[str, VideoSource], evaluation_vids: Iterable[str]
-) -> tuple[dict[str, VideoSource], LeftOut]:
+def leave_out(videos: Mapping[str, Video], evaluation_vids: Iterable[str]) -> tuple[dict[str, Video], LeftOut]:
     """Separate the videos that may be learnt from.
 
     A part of a video is left out if any part of it is evaluated on, overlapping or not: scenes, people and captions
     recur within a video. (No source of QVHighlights is in two of its splits, so there this costs nothing.)
 
     Args:
-        videos: Vid to video.
+        videos: Vid to whatever stands for the video; if that is a `VideoSource`, parts of the same file are found
+            whatever their names are.
         evaluation_vids: The vids of validation and test splits.
 
     Returns:
@@ -69,12 +93,17 @@ def leave_out(
     """
     named = set(evaluation_vids)
     sources = {source_of(vid) for vid in named}
-    paths = {videos[vid].video for vid in named if vid in videos}
+    files = {_file_of(videos[vid]) for vid in named if vid in videos} - {None}
     same_source = sorted(
         vid
         for vid, video in videos.items()
-        if vid not in named and (source_of(vid) in sources or video.video in paths)
+        if vid not in named and (source_of(vid) in sources or _file_of(video) in files)
     )
     left_out = LeftOut(sorted(vid for vid in videos if vid in named), same_source)
     gone = {*left_out.named, *left_out.same_source}
     return {vid: video for vid, video in videos.items() if vid not in gone}, left_out
+
+
+def _file_of(video: Any) -> str | None:
+    is_file = isinstance(video, VideoSource) and isinstance(video.video, (str, os.PathLike))
+    return os.fspath(video.video) if is_file else None
