@@ -177,8 +177,10 @@ class VideoMomentRetrievalPipeline(Pipeline):
         # By its attributes: code loaded with a checkpoint may hold a second copy of the class.
         if not hasattr(video, "num_clips"):
             video = self.processor.encode_video(video, fps, show_progress=_shows_progress(show_progress))
+        # Where the sound ends early, the clips without it are left out, as in training.
+        num_clips = video.num_clips if inputs["audio"] is None else min(video.num_clips, len(inputs["audio"]))
         windows = plan_windows(
-            video.num_clips, video.clip_length, video.duration, self.model.config.max_video_length, window_stride
+            num_clips, video.clip_length, video.duration, self.model.config.max_video_length, window_stride
         )
         return {**inputs, "video": video, "windows": windows}
 

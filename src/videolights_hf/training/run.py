@@ -18,6 +18,7 @@ from ..data.annotations import domains_of
 from ..data.collator import VideoLightsDataCollator
 from ..data.dataset import FeatureDataset, table_backbones
 from ..data.specs import unknown_name
+from ..data.tables import AUDIO, VIDEO_PREFIX, VIDEOS
 from ..models.configuration_videolights import VideoLightsConfig
 from ..models.modeling_videolights import VideoLightsForMomentRetrieval
 from ..models.processing_videolights import VideoLightsProcessor
@@ -35,10 +36,10 @@ RESULTS_FILE = "results.json"
 
 
 def fit_config_to_data(recipe: Recipe, tables: Mapping[str, Dataset]) -> VideoLightsConfig:
-    """The recipe's model, with the widths that the backbones have in the data.
+    """The recipe's model, with the widths that the backbones, and the audio that it may use, have in the data.
 
     Raises:
-        ValueError: If the data lacks a backbone of the recipe.
+        ValueError: If the data lacks a backbone of the recipe, or the audio.
     """
     config = recipe.model_config()
     fitted = {}
@@ -53,7 +54,25 @@ def fit_config_to_data(recipe: Recipe, tables: Mapping[str, Dataset]) -> VideoLi
         fitted[field] = [[name, widths[name]] for name, _ in wanted]
         if fitted[field] != wanted:
             logger.warning("The data has other widths than the recipe's %s: %s is used.", field, fitted[field])
+    fitted["audio_dim"] = _fit_audio_dim(recipe.name, config.audio_dim, tables)
     return recipe.model_config(**fitted)
+
+
+def _fit_audio_dim(recipe_name: str, wanted: int, tables: Mapping[str, Dataset]) -> int:
+    """Width of the data's audio features if the recipe wants any, else 0."""
+    column = f"{VIDEO_PREFIX}{AUDIO}"
+    there = tables[VIDEOS][0][column]["shape"][1] if column in tables[VIDEOS].column_names else 0
+    if wanted and not there:
+        raise ValueError(
+            f"Recipe {recipe_name} needs audio features (audio_dim={wanted}), the data has none: build it with an "
+            "audio folder."
+        )
+    if there and not wanted:
+        logger.warning("The data has audio features, which the recipe leaves out: audio_dim=%d uses them.", there)
+        return 0
+    if there != wanted:
+        logger.warning("The data has another width than the recipe's audio_dim: %d is used.", there)
+    return there
 
 
 def build_model(config: VideoLightsConfig, init_from: str | Path | None = None) -> VideoLightsForMomentRetrieval:
@@ -69,7 +88,7 @@ def build_model(config: VideoLightsConfig, init_from: str | Path | None = None) 
     if init_from is None:
         return VideoLightsForMomentRetrieval(config)
     theirs = VideoLightsConfig.from_pretrained(init_from)
-    for field in ("video_backbones", "text_backbones"):
+    for field in ("video_backbones", "text_backbones", "audio_dim"):
         if getattr(theirs, field) != getattr(config, field):
             raise ValueError(
                 f"{init_from} was trained with the {field} {getattr(theirs, field)}, this run has "
