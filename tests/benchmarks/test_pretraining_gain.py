@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import BlipForConditionalGeneration, BlipForImageTextRetrieval
+
+from benchmarks.pretraining_gain import METRICS, RUNS, main, table
+from examples.train_demo_captioner import build_config, build_processor
+from videolights_hf.data import load_feature_dataset
+
+
+@pytest.fixture
+def captioner(tmp_path) -> Path:
+    """Captioner and matcher of random weights, saved as the training script saves them."""
+    processor = build_processor()
+    torch.manual_seed(0)
+    for name, model_class in (("captioner", BlipForConditionalGeneration), ("matcher", BlipForImageTextRetrieval)):
+        model_class(build_config(processor.tokenizer)).save_pretrained(tmp_path / "blip" / name)
+        processor.save_pretrained(tmp_path / "blip" / name)
+    return tmp_path / "blip"
+
+
+@pytest.mark.slow
+def test_experiment_leads_from_nothing_to_a_table_and_goes_on_where_it_stopped(captioner, capsys, tmp_path):
+    output = tmp_path / "gain"
+    arguments = [
+        *(str(captioner), str(output)),
+        *("--num-videos", "3", "--num-labelled", "2", "--num-held-out", "1", "--interval-length", "20"),
+        *("--pretraining-steps", "2", "--finetuning-steps", "1", "--batch-size", "2", "--seeds", "1", "2"),
+        "--all-labels",
+    ]
+    main(arguments)
+    printed = capsys.readouterr().out
+
+    tables = load_feature_dataset(output / "dataset")
+    held_out = set(tables["test"]["vid"])
+    assert len(tables["train"]) == len(set(tables["train"]["vid"])) == 2
+    assert len(set(tables["pretrain"]["vid"])) == 3
+    assert not held_out & set(tables["pretrain"]["vid"])
+    assert not held_out & set(tables["all"]["vid"])
+    assert set(tables["pretrain"]["label_rule"]) == {"window"}
+    assert set(tables["train"]["label_rule"]) == {"graded"}
+    rows = [line for line in printed.splitlines() if line.startswith("| ")]
+    assert len(rows) == 1 + len(RUNS)
+    assert all(line.count("±") == len(METRICS) for line in rows[1:])
+
+    results = {path: path.stat().st_mtime_ns for path in (output / "runs").glob("*.json")}
+    assert len(results) == 2 * len(RUNS)
+    assert all(set(json.loads(path.read_text())) == set(METRICS) for path in results)
+    main(arguments)
+    assert {path: path.stat().st_mtime_ns for path in results} == results
+    assert [line for line in capsys.readouterr().out.splitlines() if line.startswith("| ")] == rows
+
+
+def test_table_gives_mean_and_sample_standard_deviation():
+    runs = [dict.fromkeys(METRICS, value) for value in (1.0, 3.0)]
+    rows = table({"scratch": runs, "pretrained": runs[:1]}, {"train": 50, "pretrain": 7}).splitlines()
+    assert rows[2] == "| no pretraining, 50 labelled queries | " + " | ".join(["2.0 ± 1.4"] * len(METRICS)) + " |"
+    assert rows[3] == "| pretraining alone, 7 captions | " + " | ".join(["1.0"] * len(METRICS)) + " |"

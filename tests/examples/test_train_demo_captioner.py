@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+from dataclasses import astuple
+
+import numpy as np
+import pytest
+import torch
+from transformers import BlipForConditionalGeneration, BlipForImageTextRetrieval, BlipProcessor
+
+from examples.train_demo_captioner import (
+    build_config,
+    build_processor,
+    caption_losses,
+    change_one_word,
+    main,
+    names_rightly,
+)
+from videolights_hf.world import Query, SceneKind, all_kinds
+
+KIND = SceneKind("red", "star", "dots")
+
+
+@pytest.fixture(scope="module")
+def processor() -> BlipProcessor:
+    return build_processor()
+
+
+def test_both_models_are_saved_so_that_transformers_loads_and_runs_them(monkeypatch, tmp_path):
+    monkeypatch.setattr("examples.train_demo_captioner.all_kinds", lambda: all_kinds()[:4])
+    main(
+        [
+            str(tmp_path),
+            *("--caption-steps", "1", "--matching-steps", "1", "--batch-size", "2"),
+            *("--scenes-per-kind", "1", "--held-out-scenes-per-kind", "1"),
+        ]
+    )
+    frame = np.zeros((128, 128, 3), dtype=np.uint8)
+
+    processor = BlipProcessor.from_pretrained(tmp_path / "captioner")
+    captioner = BlipForConditionalGeneration.from_pretrained(tmp_path / "captioner")
+    written = captioner.generate(**processor(images=frame, return_tensors="pt"), max_new_tokens=5)
+    assert "[DEC]" not in processor.decode(written[0], skip_special_tokens=True)
+
+    processor = BlipProcessor.from_pretrained(tmp_path / "matcher")
+    matcher, loading = BlipForImageTextRetrieval.from_pretrained(tmp_path / "matcher", output_loading_info=True)
+    assert not loading["missing_keys"]
+    scores = matcher(**processor(images=frame, text="a red star", return_tensors="pt")).itm_score
+    assert scores.shape == (1, 2)
+
+
+def test_tokenizer_knows_every_sentence_of_the_world(processor):
+    tokenizer, rng = processor.tokenizer, np.random.default_rng(1)
+    for kind in all_kinds():
+        sentence = Query(*astuple(kind)).sentence(rng)
+        ids = tokenizer(sentence).input_ids
+        assert tokenizer.unk_token_id not in ids
+        assert len(ids) <= tokenizer.model_max_length
+        decoded = tokenizer.decode(ids, skip_special_tokens=True)
+        assert decoded.replace(" ", "") == sentence.lower().replace(" ", "")
+
+
+def test_caption_loss_does_not_count_padding(processor, monkeypatch):
+    model = BlipForConditionalGeneration(build_config(processor.tokenizer)).eval()
+    frames = {KIND: np.zeros((1, 64, 64, 3), dtype=np.uint8)}
+    sentences = ["a red star", "a red star moves over polka dots."]
+
+    def loss_of(*batch: str) -> float:
+        texts = iter(batch)
+        monkeypatch.setattr(Query, "sentence", lambda self, rng: next(texts))
+        with torch.no_grad():
+            return next(caption_losses(model, processor, frames, len(batch), np.random.default_rng(0))).item()
+
+    num_predicted = [len(processor.tokenizer(sentence).input_ids) - 1 for sentence in sentences]
+    alone = [loss_of(sentence) for sentence in sentences]
+    assert loss_of(*sentences) == pytest.approx(np.average(alone, weights=num_predicted), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("caption", "right"),
+    [
+        ("a red star moves over polka dots.", {"colour", "shape", "background", "colour and shape", "all three"}),
+        ("A red star.", {"colour", "shape", "colour and shape", "background not named"}),
+        ("a red heart on a dotted background", {"colour", "background"}),
+        ("a red green star on bricks", {"shape"}),
+        ("a star on stripes and polka dots", {"shape"}),
+    ],
+)
+def test_a_caption_is_right_in_what_it_names_alone(caption, right):
+    assert {name for name, is_right in names_rightly(caption, KIND).items() if is_right} == right
+
+
+@pytest.mark.parametrize("query", [Query("red", "star", "dots"), Query("red", "star")])
+def test_a_wrong_sentence_differs_in_one_word_that_the_right_one_names(query):
+    rng = np.random.default_rng(0)
+    changed = [astuple(change_one_word(rng, query)) for _ in range(50)]
+    differences = [tuple(a != b for a, b in zip(other, astuple(query))) for other in changed]
+    assert all(sum(difference) == 1 for difference in differences)
+    assert len(set(differences)) == sum(word is not None for word in astuple(query))
