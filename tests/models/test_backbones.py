@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from tests.helpers import make_tiny_clip
 from videolights_hf.models.backbone_registry_videolights import BACKBONES, get_backbone_class
@@ -131,6 +132,14 @@ class TestClip:
     def test_a_missing_checkpoint_is_an_error(self, tmp_path):
         with pytest.raises(OSError, match="nothing"):
             ClipBackbone.from_pretrained(tmp_path / "nothing")
+
+    def test_missing_weights_are_an_error(self, clip, tmp_path):
+        clip.save_pretrained(tmp_path)
+        weights = load_file(tmp_path / "model.safetensors")
+        del weights["visual_projection.weight"]
+        save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
+        with pytest.raises(OSError, match=r"no whole CLIPModel: 1 of its weights .*visual_projection\.weight"):
+            ClipBackbone.from_pretrained(tmp_path)
 
     @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
     @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])

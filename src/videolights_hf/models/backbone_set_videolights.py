@@ -72,9 +72,11 @@ class BackboneSet:
         if name not in self._loaded:
             backbone_class = get_backbone_class(name)
             if name not in self.checkpoints:
+                mend = (
+                    "name one in `backbone_checkpoints`, attach one with `set_backbone`, or pass precomputed features."
+                )
                 raise ValueError(
-                    f"No checkpoint is known for the backbone {name!r}: name one in `backbone_checkpoints`, attach "
-                    "one with `set_backbone`, or pass precomputed features."
+                    f"No checkpoint is known for the backbone {name!r}: {mend} {backbone_class.checkpoint_hint}".rstrip()
                 )
             path, arguments = self._locate(self.checkpoints[name])
             backbone = backbone_class.from_pretrained(path, device=self._device, dtype=self._dtype, **arguments)

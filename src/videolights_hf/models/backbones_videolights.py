@@ -32,6 +32,7 @@ class FeatureBackbone(ABC):
         frame_size: Side of the square frames that it takes, in pixels.
         frames_per_clip: Frames that it looks at in each clip.
         batch_size: Clips, or sentences, that pass through its model at once. It may be set at any time.
+        checkpoint_hint: How to come by a checkpoint, for those who have named none; a sentence, or nothing.
     """
 
     name: ClassVar[str]
@@ -40,6 +41,7 @@ class FeatureBackbone(ABC):
     frame_size: int
     frames_per_clip: int = 1
     batch_size: int = 64
+    checkpoint_hint: ClassVar[str] = ""
 
     @property
     def requirement(self) -> FrameRequirement:

@@ -21,6 +21,7 @@ class SlowFastBackbone(FeatureBackbone):
 
     name = "slowfast"
     text_dim = None
+    checkpoint_hint = "`videolights convert-slowfast` makes one of the public weights, SLOWFAST_8x8_R50.pkl or .pyth."
 
     def __init__(self, model: VideoLightsSlowFastModel, batch_size: int = 8):
         self.model = model.eval()
