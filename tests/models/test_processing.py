@@ -274,6 +274,24 @@ class TestRawInput:
         assert {name: array.shape for name, array in video.features.items()} == {"colour": (5, 3), "clip": (5, 24)}
         assert processor(videos=video)["video_features"].shape == (1, 5, 29)
 
+    def test_a_video_that_breaks_off_raises_its_own_error(self, processor, video_path, monkeypatch):
+        def break_off(*_):
+            raise VideoReadError("broken off")
+            yield
+
+        monkeypatch.setattr(processing_videolights.VideoReader, "clip_frames", break_off)
+        with pytest.raises(VideoReadError, match="broken off"):
+            processor.encode_video(video_path)
+
+    def test_features_come_in_the_order_of_the_backbones(self, video_path):
+        processor = VideoLightsProcessor([["colour", 3], ["clip", 24]], [["clip", 32]])
+        clip = make_tiny_clip()
+        # It is done with its first batch before the other one begins.
+        clip.batch_size = 1
+        processor.set_backbone(clip)
+        processor.set_backbone(FramesOnly())
+        assert list(processor.encode_video(video_path).features) == ["colour", "clip"]
+
     @pytest.mark.parametrize("sentence", ["", "   \n", None, 3])
     def test_an_empty_sentence_is_refused(self, processor, sentence):
         with pytest.raises(ValueError, match="Sentence 1 is"):
@@ -294,7 +312,7 @@ class TestRawInput:
             processor(videos=tmp_path / "nowhere.mp4")
 
     def test_features_without_a_running_backbone_are_asked_for(self, two_backbones, video_path):
-        with pytest.raises(ValueError, match=r"no backbone 'slowfast'.*precomputed"):
+        with pytest.raises(ValueError, match=r"for the backbone 'slowfast'.*precomputed"):
             two_backbones.encode_video(video_path)
 
 
@@ -344,6 +362,14 @@ class TestSettings:
 
 
 class TestBackbones:
+    def test_public_checkpoints_are_known_for_the_backbones_in_use(self):
+        both = VideoLightsProcessor([["clip", 512], ["blip2", 768]], [["blip2", 768]])
+        assert both.backbone_checkpoints == {
+            "clip": "openai/clip-vit-base-patch32",
+            "blip2": "Salesforce/blip2-itm-vit-g",
+        }
+        assert list(VideoLightsProcessor([["clip", 512]], [["clip", 512]]).backbone_checkpoints) == ["clip"]
+
     def test_a_backbone_of_another_width_is_refused(self):
         processor = VideoLightsProcessor([["clip", 512]], [["clip", 32]])
         with pytest.raises(ValueError, match=r"video features of the backbone 'clip' are 24 wide.*expects 512"):

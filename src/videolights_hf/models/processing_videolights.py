@@ -18,8 +18,7 @@ from .configuration_videolights import AUTO_MAP
 from .encoding_videolights import VideoEncoder
 from .features_videolights import VideoFeatures, make_text_batch, make_video_batch, pair_up
 from .hub_videolights import push_saved_folder
-from .postprocessing_videolights import select_moments
-from .spans_videolights import center_width_to_start_end
+from .predictions_videolights import predictions_in_seconds
 from .video_videolights import VideoInput, VideoReader, clip_grid
 
 # There is no public checkpoint of SlowFast that transformers loads: the released weights are converted first.
@@ -325,46 +324,21 @@ class VideoLightsProcessor(ProcessorMixin):
             ValueError: Another number of durations than samples, a duration that is not positive, a mask of another
                 shape than the saliency scores, or settings that make no sense.
         """
-        scores = outputs.logits.detach().float().softmax(dim=-1)[..., 0].cpu()
-        spans = center_width_to_start_end(outputs.pred_spans.detach().float()).cpu()
-        saliency = outputs.saliency_scores.detach().float().cpu().numpy()
-        durations = np.asarray(durations, dtype=np.float64)
-        durations = np.full(len(scores), durations) if durations.ndim == 0 else durations
-        if durations.shape != (len(scores),):
-            raise ValueError(f"{len(scores)} samples came with durations of the shape {durations.shape}.")
-        if not (np.isfinite(durations).all() and (durations > 0).all()):
-            raise ValueError(f"Durations are positive numbers of seconds, got {durations.tolist()}.")
-        lengths = self._valid_clips(saliency, durations, video_attention_mask)
-
-        results = []
-        for index, duration in enumerate(durations.tolist()):
-            windows = torch.cat([spans[index] * duration, scores[index][:, None]], dim=1)
-            moments = select_moments(
-                windows.numpy(),
-                duration,
-                clip_length=clip_grid(duration, self.clip_length)[1] if round_to_clips else None,
-                clamp=clamp,
-                min_length=min_length,
-                max_length=max_length,
-                keep=keep,
-                score_threshold=score_threshold,
-                top_k=top_k,
-                nms_threshold=nms_threshold,
-                max_after_nms=max_after_nms,
-            )
-            results.append({"moments": moments, "saliency": saliency[index, : lengths[index]].tolist()})
-        return results
-
-    def _valid_clips(self, saliency: np.ndarray, durations: np.ndarray, mask: Any) -> list[int]:
-        if mask is None:
-            clips = [clip_grid(duration, self.clip_length)[0] for duration in durations.tolist()]
-            return [min(count, saliency.shape[1]) for count in clips]
-        mask = torch.as_tensor(mask).cpu().numpy()
-        if mask.shape != saliency.shape:
-            raise ValueError(
-                f"`video_attention_mask` has the shape {mask.shape}, the saliency scores have {saliency.shape}."
-            )
-        return mask.astype(bool).sum(axis=1).tolist()
+        return predictions_in_seconds(
+            outputs,
+            durations,
+            self.clip_length,
+            video_attention_mask=video_attention_mask,
+            round_to_clips=round_to_clips,
+            score_threshold=score_threshold,
+            top_k=top_k,
+            nms_threshold=nms_threshold,
+            max_after_nms=max_after_nms,
+            clamp=clamp,
+            min_length=min_length,
+            max_length=max_length,
+            keep=keep,
+        )
 
     # Saving and loading
 
