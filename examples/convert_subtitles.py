@@ -30,11 +30,17 @@ def parse_arguments() -> argparse.Namespace:
 
 def run(arguments: argparse.Namespace) -> None:
     """Convert, and report."""
-    from videolights_hf.data import read_annotations
-    from videolights_hf.pretraining import convert_subtitles, find_subtitles, leave_out, read_durations
+    from videolights_hf.pretraining import (
+        annotated_durations,
+        convert_subtitles,
+        find_subtitles,
+        leave_out,
+        read_durations,
+        read_vids,
+    )
 
     files = find_subtitles(arguments.subtitles)
-    excluded = [row["vid"] for path in arguments.exclude for row in read_annotations(path)]
+    excluded = {vid for path in arguments.exclude for vid in read_vids(path)}
     if arguments.videos:
         from videolights_hf.extraction import find_videos
 
@@ -42,7 +48,9 @@ def run(arguments: argparse.Namespace) -> None:
         for failure in failed:
             print(f"not read: {failure.vid}: {failure.error}")
     else:
-        durations = {row["vid"]: row["duration"] for path in arguments.durations for row in read_annotations(path)}
+        durations = {
+            vid: seconds for path in arguments.durations for vid, seconds in annotated_durations(path).items()
+        }
     kept, left_out = leave_out(durations, excluded)
     print(f"{len(durations)} videos; {left_out}")
     print(f"{arguments.output}: {convert_subtitles(files, kept, arguments.output)}")

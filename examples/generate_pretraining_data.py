@@ -109,6 +109,7 @@ def run(arguments: argparse.Namespace) -> None:
         get_form,
         get_scorer_class,
         leave_out,
+        read_vids,
     )
 
     annotations = dict(arguments.annotations)
@@ -128,8 +129,8 @@ def run(arguments: argparse.Namespace) -> None:
             print(line, flush=True)
 
     rows = {split: read_annotations(path, spec) for split, path in annotations.items()}
-    excluded = [row["vid"] for path in arguments.exclude for row in read_annotations(path, "custom")]
-    excluded += [row["vid"] for split, members in rows.items() if split != TRAINING_SPLIT for row in members]
+    excluded = {vid for path in arguments.exclude for vid in read_vids(path)}
+    excluded |= {row["vid"] for split, members in rows.items() if split != TRAINING_SPLIT for row in members}
     wanted = {row["vid"] for members in rows.values() for row in members}
     annotated = find_videos(arguments.videos, wanted) if wanted else {}
     videos = candidate_videos(find_videos(arguments.videos), annotated)

@@ -3,9 +3,9 @@ import json
 import pytest
 
 from tests.helpers import gray_frames, write_video
-from videolights_hf.data import read_annotations
+from videolights_hf.data import AnnotationError, read_annotations
 from videolights_hf.extraction import find_videos
-from videolights_hf.pretraining import Cue, convert_subtitles, find_subtitles, read_durations
+from videolights_hf.pretraining import Cue, annotated_durations, convert_subtitles, find_subtitles, read_durations
 from videolights_hf.pretraining.asr import subtitle_rows
 
 
@@ -86,6 +86,18 @@ class TestFiles:
         assert [failure.vid for failure in failed] == ["bad"]
 
 
+class TestAnnotatedDurations:
+    def test_are_those_of_the_rows(self, tmp_path):
+        (tmp_path / "train.jsonl").write_text('{"vid": "a", "duration": 3}\n\n{"vid": "b", "duration": 2.5}\n')
+        assert annotated_durations(tmp_path / "train.jsonl") == {"a": 3.0, "b": 2.5}
+
+    @pytest.mark.parametrize("row", ["{", "[]", '{"vid": "a"}', '{"duration": 1}', '{"vid": "a", "duration": 0}'])
+    def test_rows_without_are_named(self, tmp_path, row):
+        (tmp_path / "train.jsonl").write_text('{"vid": "a", "duration": 3}\n' + row)
+        with pytest.raises(AnnotationError, match=r"train\.jsonl:2: no JSON object with a 'vid' and a positive"):
+            annotated_durations(tmp_path / "train.jsonl")
+
+
 def test_script_converts_and_leaves_evaluation_videos_out(tmp_path, monkeypatch, capsys):
     from examples import convert_subtitles as script
 
@@ -100,6 +112,10 @@ def test_script_converts_and_leaves_evaluation_videos_out(tmp_path, monkeypatch,
     script.main()
     assert [row["vid"] for row in read_annotations(output, "pretraining")] == ["a"]
     assert "2 videos; 1 left out: 1 in evaluation splits, 0 of their source" in capsys.readouterr().out
+    (tmp_path / "all.jsonl").write_text(json.dumps({"vid": "a", "duration": 1.5}) + "\n")
+    monkeypatch.setattr("sys.argv", [*map(str, command), "--durations", str(tmp_path / "all.jsonl")])
+    script.main()
+    assert [row["relevant_windows"] for row in read_annotations(output, "pretraining")] == [[[1.0, 1.5]]]
     monkeypatch.setattr("sys.argv", [*map(str, command), "--durations", str(tmp_path / "nowhere.jsonl")])
     with pytest.raises(SystemExit, match=r"error: .*nowhere\.jsonl"):
         script.main()

@@ -20,6 +20,7 @@ _EXPORTS = {
     "SimilarityScorer": "scoring",
     "SubtitleError": "subtitles",
     "SubtitleSummary": "asr",
+    "annotated_durations": "asr",
     "candidate_videos": "exclusion",
     "convert_subtitles": "asr",
     "find_subtitles": "asr",
@@ -31,6 +32,7 @@ _EXPORTS = {
     "paper_intervals": "intervals",
     "read_durations": "asr",
     "read_subtitles": "subtitles",
+    "read_vids": "exclusion",
     "release_intervals": "intervals",
     "release_saliency": "intervals",
 }

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import glob
+import json
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..data.annotations import AnnotationError
 from ..extraction.summary import Failure
 from ..models.video_videolights import VideoSource
 from .exclusion import part_of
@@ -76,6 +79,30 @@ def read_durations(videos: Mapping[str, VideoSource]) -> tuple[dict[str, float],
         except (ValueError, OSError) as error:
             failed.append(Failure(vid, str(video.video), str(error)))
     return durations, failed
+
+
+def annotated_durations(path: str | os.PathLike) -> dict[str, float]:
+    """Lengths of videos, in seconds, as a file of annotations gives them; nothing else of it is looked at.
+
+    Raises:
+        AnnotationError: Naming file and line, for a line that is no JSON object with a `vid` and a positive `duration`.
+        FileNotFoundError: If there is no such file.
+    """
+    durations: dict[str, float] = {}
+    problems = []
+    for number, line in enumerate(Path(path).read_bytes().splitlines(), 1):
+        if line.strip():
+            try:
+                row = json.loads(line.decode("utf-8-sig"))
+                durations[row["vid"]] = float(row["duration"])
+                is_length = 0 < durations[row["vid"]] < math.inf
+            except (ValueError, KeyError, TypeError):
+                is_length = False
+            if not is_length:
+                problems.append(f"{path}:{number}: no JSON object with a 'vid' and a positive 'duration'")
+    if problems:
+        raise AnnotationError(problems)
+    return durations
 
 
 def convert_subtitles(

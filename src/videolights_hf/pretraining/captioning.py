@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -25,8 +26,8 @@ class Captioner(PictureModel):
     Args:
         model: The model.
         processor: Its processor.
-        prompt: Text that the caption continues, and that is not part of it. A model with a chat template is asked
-            this instead of `CHAT_PROMPT`.
+        prompt: Text that the caption continues, and that is not part of it (BLIP, BLIP-2). A model with a chat
+            template is asked this instead of `CHAT_PROMPT`.
         generation: Arguments of `generate`, on top of `DEFAULT_GENERATION`.
         batch_size: Frames that pass through the model at once.
 
@@ -97,6 +98,9 @@ class Captioner(PictureModel):
 
     def _caption_batch(self, frames: Sequence[np.ndarray]) -> list[str]:
         inputs = self.to_device(self._inputs(as_pictures(frames)))
+        if "token_type_ids" not in inspect.signature(self.model.forward).parameters:
+            # BERT's tokenizers make them for models that do not take them.
+            inputs.pop("token_type_ids", None)
         written = self.model.generate(**inputs, **self.generation)
         prompts = inputs.get("input_ids")
         return [self._decode(ids, None if prompts is None else prompts[row]) for row, ids in enumerate(written)]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
+from ..data.annotations import AnnotationError
 from ..models.video_videolights import VideoSource
 
 Video = TypeVar("Video")
@@ -75,6 +78,26 @@ def candidate_videos(files: Mapping[str, VideoSource], annotated: Mapping[str, V
     in_parts = {video.video for video in annotated.values() if video.end is not None}
     whole = {vid: video for vid, video in files.items() if video.video not in in_parts}
     return dict(sorted({**whole, **annotated}.items()))
+
+
+def read_vids(path: str | os.PathLike) -> set[str]:
+    """The videos that a file of annotations names, of whatever dataset; nothing else of it is looked at.
+
+    Raises:
+        AnnotationError: Naming file and line, for a line that is no JSON object with a `vid`; for a file without any.
+        FileNotFoundError: If there is no such file.
+    """
+    vids: set[str] = set()
+    problems = []
+    for number, line in enumerate(Path(path).read_bytes().splitlines(), 1):
+        if line.strip():
+            try:
+                vids.add(json.loads(line.decode("utf-8-sig"))["vid"])
+            except (ValueError, KeyError, TypeError):
+                problems.append(f"{path}:{number}: no JSON object with a 'vid'")
+    if problems or not vids:
+        raise AnnotationError(problems or [f"{path}: no videos are named"])
+    return vids
 
 
 def leave_out(videos: Mapping[str, Video], evaluation_vids: Iterable[str]) -> tuple[dict[str, Video], LeftOut]:
