@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 import torch
 from transformers import pipeline
+from typer.testing import CliRunner
 
 from tests.helpers import make_tiny_clip, numbered_frames, write_video
 from tests.training.samples import SMALL, make_tables
 from videolights_hf import VideoFeatures, VideoLightsForMomentRetrieval, VideoLightsProcessor
+from videolights_hf.cli.main import app
 from videolights_hf.data import FeatureDataset, StreamingFeatureDataset, VideoLightsDataCollator
 from videolights_hf.data.build import build_feature_dataset
 from videolights_hf.data.tables import export_parquet
@@ -140,6 +142,26 @@ def test_a_raw_video_without_its_audio_is_refused(run):
     finder = pipeline("video-moment-retrieval", model=str(root / "model"), device="cpu")
     with pytest.raises(ValueError, match="expects audio features of width 3: none were given"):
         finder(str(root / "videos" / "v0.mp4"), "a red square")
+
+
+def test_the_command_reads_audio_features(run, tmp_path):
+    root, _, _ = run
+    arguments = ["predict", str(root / "videos" / "v0.mp4"), "a red square", "--model", str(root / "model")]
+    arguments += ["--device", "cpu", "--json", str(tmp_path / "found.json")]
+    result = CliRunner().invoke(app, [*arguments, "--audio", str(root / "audio_features" / "v0.npz")])
+    assert result.exit_code == 0, result.output
+    finder = pipeline("video-moment-retrieval", model=str(root / "model"), device="cpu")
+    expected = finder(str(root / "videos" / "v0.mp4"), "a red square", audio=audio_of(root, "v0"))
+    (found,) = json.loads((tmp_path / "found.json").read_text())["predictions"]
+    np.testing.assert_allclose(found["saliency"], expected["saliency"], atol=1e-5)
+
+    for extra, message in (
+        ([], "expects audio features of width 3"),
+        (["--audio", str(tmp_path / "nothing.npz")], "no such file"),
+    ):
+        result = CliRunner().invoke(app, [*arguments, *extra])
+        assert result.exit_code == 1
+        assert message in " ".join(result.output.split())
 
 
 @pytest.mark.parametrize("missing", [1, 2])

@@ -35,6 +35,14 @@ def predict(
         list[str], typer.Argument(metavar="SENTENCE", help="What to look for; the video is encoded once for all.")
     ],
     model: Annotated[str, typer.Option(metavar="PATH_OR_ID", help="A model folder, or its id on the Hub.")],
+    audio_path: Annotated[
+        Path | None,
+        typer.Option(
+            "--audio",
+            metavar="FILE",
+            help="Features of the video's sound (.npz or .npy), for a model that takes them.",
+        ),
+    ] = None,
     json_path: Annotated[
         Path | None, typer.Option("--json", metavar="OUT", help="Write moments and saliency to this file.")
     ] = None,
@@ -71,11 +79,20 @@ def predict(
 
         videolights predict trip.mp4 "a dog runs" "people eat" --model DIR --plot a.png
     """
+    from videolights_hf.data.features import read_features
+
     _check_outputs(plot_path, cut_dir)
+    audio = None if audio_path is None else read_features(audio_path)
     with no_progress_bars_in_logs():
         pipe = _load(model, device, dtype)
         results = pipe(
-            video, sentences, top_k=top_k, score_threshold=threshold, nms_threshold=nms, batch_size=batch_size
+            video,
+            sentences,
+            audio=audio,
+            top_k=top_k,
+            score_threshold=threshold,
+            nms_threshold=nms,
+            batch_size=batch_size,
         )
     _print_tables(results)
     if json_path is not None:
