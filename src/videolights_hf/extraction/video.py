@@ -177,7 +177,7 @@ class _VideoExtraction:
         results = encoder.encode(
             (self.videos[vid] for vid in vids),
             group_size=VIDEOS_PER_GROUP,
-            on_progress=lambda encoded, _: bar.add_encoded(encoded / len(names)),
+            on_progress=lambda encoded: bar.add_encoded(encoded / len(names)),
         )
         done = 0
         with contextlib.closing(results):

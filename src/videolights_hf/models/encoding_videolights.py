@@ -58,7 +58,7 @@ class VideoEncoder:
         self,
         videos: Iterable[VideoSource | VideoReader],
         group_size: int | None = None,
-        on_progress: Callable[[int, int], None] | None = None,
+        on_progress: Callable[[int], None] | None = None,
     ) -> Iterator[VideoFeatures | Exception]:
         """Encode videos, in order.
 
@@ -70,8 +70,7 @@ class VideoEncoder:
             videos: The videos.
             group_size: Batches are filled across this many consecutive videos, and end with them; by default across
                 all.
-            on_progress: Called after each batch, and for each video that is opened, with the clips that a backbone
-                has encoded since, and the clips (times backbones) that were found to be encoded.
+            on_progress: Called with the number of clips that a backbone has encoded.
 
         Yields:
             For each video its features, not normalised, or the exception that it raised; the others are not affected.
@@ -81,7 +80,7 @@ class VideoEncoder:
                 backbone's `batch_size` is halved with a warning.
             ImportError: PyAV is not installed.
         """
-        report = on_progress or (lambda encoded, found: None)
+        report = on_progress or (lambda _: None)
         queues = [_ClipQueue(backbone) for backbone in self.backbones]
         requirements = [backbone.requirement for backbone in self.backbones]
         waiting: deque[_Encoding] = deque()
@@ -96,22 +95,21 @@ class VideoEncoder:
                     waiting.append(present)
                 if isinstance(event, VideoOpened):
                     present.opened = event
-                    report(0, event.num_clips * len(queues))
                 elif isinstance(event, FramesDecoded):
                     for queue in queues:
                         if queue.backbone.requirement == event.requirement:
                             queue.add(present, event.frames)
-                            report(queue.run_full_batches(), 0)
+                            report(queue.run_full_batches())
                 else:
                     present.is_closed, present.error = True, event.error
                     present = None
                     num_closed += 1
                     if group_size is not None and num_closed % group_size == 0:
                         for queue in queues:
-                            report(queue.run_rest(), 0)
+                            report(queue.run_rest())
                 yield from _finished(waiting)
         for queue in queues:
-            report(queue.run_rest(), 0)
+            report(queue.run_rest())
         yield from _finished(waiting)
 
 

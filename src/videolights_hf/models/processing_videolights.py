@@ -186,7 +186,7 @@ class VideoLightsProcessor(ProcessorMixin):
         encoder = VideoEncoder(backbones, self.clip_length)
         total = len(backbones) * clip_grid(reader.metadata.duration, self.clip_length)[0]
         with logging.tqdm(total=total, unit="clip", desc="Encoding video", disable=not show_progress) as progress:
-            (result,) = encoder.encode([reader], on_progress=lambda encoded, _: progress.update(encoded))
+            (result,) = encoder.encode([reader], on_progress=progress.update)
         if isinstance(result, Exception):
             raise result
         return result

@@ -1,0 +1,27 @@
+import json
+import sys
+
+import torch
+
+from benchmarks.extraction import main
+from tests.extraction.samples import write_corpus, write_numbered
+
+
+def test_each_backbone_is_measured_alone_and_all_together(tmp_path, capsys, monkeypatch):
+    write_corpus(tmp_path, 2)
+    write_numbered(tmp_path / "third.mp4", 20, 5)
+    options = ["--random", "small", "--backbones", "clip,blip2", "--batch-sizes", "clip=3"]
+    monkeypatch.setattr(sys, "argv", ["extraction.py", str(tmp_path), *options])
+    threads = torch.get_num_threads()
+    main()
+    torch.set_num_threads(threads)
+    report = json.loads(capsys.readouterr().out)
+    assert list(report["runs"]) == ["clip", "blip2", "clip+blip2"]
+    assert report["videos"] == 3
+    assert report["batch_sizes"]["clip"] == 3
+    clips = {run["clips"] for run in report["runs"].values()}
+    assert len(clips) == 1
+    for run in report["runs"].values():
+        assert run["clips_per_second"] > 0
+        assert 0 <= run["waiting_share"] <= 1
+        assert 0 < run["decoding_share"] < 1
