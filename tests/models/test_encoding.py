@@ -175,7 +175,9 @@ class TestBackground:
 
     def test_a_caller_that_stops_early_leaves_no_thread_behind(self):
         before = set(threading.enumerate())
-        results = VideoEncoder([NumberBackbone(batch_size=1)], num_threads=3).encode(numbered_arrays(*[20] * 9))
+        # With so little room, the threads cannot have finished.
+        encoder = VideoEncoder([NumberBackbone(batch_size=1)], num_threads=3, max_waiting_bytes=1)
+        results = encoder.encode(numbered_arrays(*[20] * 9))
         next(results)
         assert set(threading.enumerate()) - before
         results.close()
