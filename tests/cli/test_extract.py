@@ -137,6 +137,7 @@ def test_if_nothing_at_all_has_features_that_is_an_error(run, folder):
         (["--clip-length", "0"], "--clip-length"),
         (["--dataset", "qvhighlight"], "Did you mean 'qvhighlights'?"),
         (["--dataset-output", "x"], "--annotations"),
+        (["--audio-features", "x"], "--dataset-output"),
         (["--annotations", "a.jsonl", "--annotations", "a.jsonl"], "given twice"),
         (["--annotations", "nowhere.jsonl"], "No such file or directory: nowhere.jsonl"),
         (["--device", "gpu0"], "There is no device 'gpu0'"),

@@ -17,6 +17,7 @@ from videolights_hf import (
 from videolights_hf.data import FeatureBuildError, FeatureDataset, VideoLightsDataCollator
 from videolights_hf.data.tables import decode_array
 from videolights_hf.extraction import extract_feature_dataset, find_videos
+from videolights_hf.models.encoding_videolights import VideoEncoder
 from videolights_hf.models.video_videolights import read_video_metadata
 
 
@@ -25,6 +26,11 @@ def extract(folder, videos, *backbones, annotations=None, **settings):
     return extract_feature_dataset(
         folder / "dataset", annotations, videos, folder / "features", backbones, progress=False, **settings
     )
+
+
+def make_numbers(video):
+    (encoded,) = VideoEncoder([NumberBackbone()]).encode([video])
+    return encoded.features["numbers"]
 
 
 def write_rows(path, rows):
@@ -61,6 +67,15 @@ class TestDataset:
         ]
         (expected,) = clip.encode_text(["query 9"])
         np.testing.assert_allclose(decode_array(tables["val"][1]["text_clip"]), expected, rtol=2e-3, atol=1e-3)
+
+    def test_precomputed_audio_features_go_in(self, folder):
+        (folder / "audio").mkdir()
+        videos = find_videos(folder / "videos")
+        for vid, video in videos.items():
+            clips = len(make_numbers(video))
+            np.savez(folder / "audio" / f"{vid}.npz", features=np.full((clips, 4), 0.5, np.float32))
+        tables, _ = extract(folder, videos, make_tiny_clip(), audio_folder=folder / "audio")
+        assert decode_array(tables["videos"][0]["video_audio"]).shape[1] == 4
 
     def test_only_annotated_videos_are_encoded_and_missing_ones_reported(self, folder):
         videos = find_videos(folder / "videos")

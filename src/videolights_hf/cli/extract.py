@@ -68,6 +68,10 @@ def extract(
         ),
     ] = None,
     dataset: Annotated[str, typer.Option(help="How annotations are read and labelled: see docs/data.md.")] = "custom",
+    audio_features: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Precomputed audio features, one file a video, to go into the dataset."),
+    ] = None,
     clip_length: Annotated[
         float | None, typer.Option(help="Seconds a clip; by default the dataset's.", show_default=False)
     ] = None,
@@ -103,6 +107,8 @@ def extract(
     from videolights_hf.data import get_dataset_spec, read_annotations
     from videolights_hf.extraction import Processes, extract_video_features, find_videos
 
+    if audio_features is not None and dataset_output is None:
+        raise typer.BadParameter("these go into a dataset: give --dataset-output", param_hint="--audio-features")
     files = _annotation_files(annotations or [], dataset_output)
     spec = get_dataset_spec(dataset)
     seconds = spec.clip_length if clip_length is None else clip_length
@@ -129,7 +135,16 @@ def extract(
         from videolights_hf.extraction import extract_feature_dataset
 
         tables, summary = extract_feature_dataset(
-            dataset_output, files, found, output, loaded, dataset=spec, strict=strict, overwrite=overwrite, **common
+            dataset_output,
+            files,
+            found,
+            output,
+            loaded,
+            dataset=spec,
+            audio_folder=audio_features,
+            strict=strict,
+            overwrite=overwrite,
+            **common,
         )
         if tables is not None:
             counts = ", ".join(f"{len(table)} {name}" for name, table in tables.items())

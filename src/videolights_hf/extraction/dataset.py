@@ -35,6 +35,7 @@ def extract_feature_dataset(
     clip_length: float | None = None,
     dtype: str = "float16",
     checkpoints: Mapping[str, str] | None = None,
+    audio_folder: str | os.PathLike | None = None,
     num_threads: int | None = None,
     strict: bool = False,
     overwrite: bool = False,
@@ -57,6 +58,7 @@ def extract_feature_dataset(
         dtype: Floating-point type of the feature files (a dataset holds float16).
         checkpoints: Where the backbones came from, by name, to be kept with the features, and in the dataset's folder
             for the models that are trained on it (`read_backbone_checkpoints`).
+        audio_folder: Folder of precomputed audio features, if the model is to have any.
         num_threads: See `extract_video_features`.
         strict: Raise if an annotated video or query has no features, instead of leaving it out.
         overwrite: Replace a dataset that was built before.
@@ -109,6 +111,7 @@ def extract_feature_dataset(
                 b.name: text_feature_folder(output_dir, b.name) for b in backbones if b.text_dim is not None
             },
             dataset=specs,
+            audio_folder=audio_folder,
             progress=progress,
         )
         was_built = Path(dataset_dir, REPORT_FILE).is_file()
