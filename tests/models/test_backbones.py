@@ -141,6 +141,14 @@ class TestClip:
         with pytest.raises(OSError, match=r"no whole CLIPModel: 1 of its weights .*visual_projection\.weight"):
             ClipBackbone.from_pretrained(tmp_path)
 
+    @pytest.mark.parametrize("keep", [0.0, 0.5])
+    def test_weights_that_are_cut_short_are_an_error(self, clip, tmp_path, keep):
+        clip.save_pretrained(tmp_path)
+        data = (tmp_path / "model.safetensors").read_bytes()
+        (tmp_path / "model.safetensors").write_bytes(data[: int(keep * len(data))])
+        with pytest.raises(OSError, match="are damaged or cut short"):
+            ClipBackbone.from_pretrained(tmp_path)
+
     @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
     @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
     def test_on_a_gpu(self, clip, frames, dtype):

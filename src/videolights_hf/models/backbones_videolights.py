@@ -236,12 +236,18 @@ def load_complete_model(
         **hub_kwargs: Passed to `from_pretrained`.
 
     Raises:
-        OSError: There is no such model, or its weights are incomplete.
+        OSError: There is no such model, or its weights are incomplete or damaged.
     """
     name = os.fspath(name_or_path)
-    model, info = model_class.from_pretrained(
-        name, dtype=dtype or torch.float32, output_loading_info=True, **hub_kwargs
-    )
+    try:
+        model, info = model_class.from_pretrained(
+            name, dtype=dtype or torch.float32, output_loading_info=True, **hub_kwargs
+        )
+    except Exception as error:
+        # Told by its module: what travels with a checkpoint does not import safetensors.
+        if not type(error).__module__.startswith("safetensors"):
+            raise
+        raise OSError(f"The weights of {name} are damaged or cut short ({error}). Download them again.") from error
     missing = sorted(info["missing_keys"])
     if missing:
         raise OSError(
