@@ -102,6 +102,14 @@ def test_queries_that_are_none_are_refused(tmp_path, queries, message):
         extract(queries, tmp_path, make_tiny_clip())
 
 
+def test_features_that_the_files_cannot_hold_are_named(tmp_path, monkeypatch):
+    clip = make_tiny_clip()
+    encode = clip.encode_text
+    monkeypatch.setattr(clip, "encode_text", lambda sentences: [states * 1e8 for states in encode(sentences)])
+    with pytest.raises(ValueError, match="clip, query '10': the features hold values beyond float16"):
+        extract(QUERIES, tmp_path, clip)
+
+
 def test_a_text_encoder_is_needed(tmp_path):
     with pytest.raises(ValueError, match="None of numbers has a text encoder"):
         extract(QUERIES, tmp_path, NumberBackbone())
