@@ -3,12 +3,12 @@
     python examples/train_demo_captioner.py runs/demo_captioner
     python benchmarks/pretraining_gain.py runs/demo_captioner runs/pretraining_gain
 
-Renders videos without labels, a few of which get one labelled query each, and held-out videos; captions and scores the
-first, extracts features with the demo's CLIP, pretrains a small VideoLights on the captions, finetunes it on the labelled
-queries, and trains the same model on them from scratch for as many steps. All by the package's own corpus, extraction
-and training code, with the published recipes but for sizes, steps and learning rate. Nothing is selected: metrics are
-those after the last step. Ends with a table of means and sample standard deviations over seeds. A run that was
-interrupted goes on where it stopped.
+Renders videos without labels, a few of which get one labelled query each, and held-out videos; captions the first and
+scores them by the demo's CLIP (Algorithm 1 of the paper), extracts features with the same CLIP, pretrains a small
+VideoLights on the captions, finetunes it on the labelled queries, and trains the same model on them from scratch for as
+many steps. All by the package's own corpus, extraction and training code, with the published recipes but for sizes, steps
+and learning rate. Nothing is selected: metrics are those after the last step. Ends with a table of means and sample
+standard deviations over seeds. A run that was interrupted goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from videolights_hf.data import get_dataset_spec, read_annotations
+from videolights_hf.data import get_dataset_spec, read_annotations, read_backbone_checkpoints
 from videolights_hf.extraction import complete_checkpoints, extract_feature_dataset, find_videos, load_backbones
-from videolights_hf.pretraining import Captioner, MatchingScorer, generate_corpus, leave_out
+from videolights_hf.pretraining import Captioner, SimilarityScorer, generate_corpus, leave_out
 from videolights_hf.training import load_recipe, train_recipe
 from videolights_hf.world import ANNOTATIONS_FILE, CLIP_SECONDS, FRAME_SIZE, SPLITS, demo_checkpoint, make_world
 
@@ -125,8 +125,9 @@ def build_dataset(args: argparse.Namespace, annotations: dict[str, Path]) -> Dat
     corpus = generate_corpus(
         pool,
         args.output / "corpus",
-        Captioner.from_pretrained(args.captioner / "captioner", generation={"max_new_tokens": MAX_CAPTION_TOKENS}),
-        MatchingScorer.from_pretrained(args.captioner / "matcher"),
+        Captioner.from_pretrained(args.captioner, generation={"max_new_tokens": MAX_CAPTION_TOKENS}),
+        SimilarityScorer.from_pretrained(args.clip),
+        "paper",
         interval_length=args.interval_length,
         clip_length=CLIP_SECONDS,
         caption_frame_size=FRAME_SIZE,
@@ -172,6 +173,7 @@ def train(args: argparse.Namespace, name: str, seed: int, tables: DatasetDict) -
         tables,
         output,
         init_from=args.output / "runs" / f"{run.init_from}-{seed}" if run.init_from else None,
+        backbone_checkpoints=read_backbone_checkpoints(args.output / "dataset"),
     )
     metrics = {title: metrics[f"eval_{key}"] for title, key in METRICS.items()}
     print(
@@ -198,7 +200,7 @@ def table(metrics: dict[str, list[dict[str, float]]], sizes: dict[str, int]) -> 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("captioner", type=Path, help="folder that train_demo_captioner.py wrote")
+    parser.add_argument("captioner", type=Path, help="captioner of train_demo_captioner.py")
     parser.add_argument("output", type=Path, help="folder for videos, corpus, features, datasets and runs")
     parser.add_argument("--clip", type=Path, default=demo_checkpoint() / "backbones" / "clip", help="CLIP checkpoint")
     parser.add_argument("--num-videos", type=int, default=300, help="videos that are captioned")
@@ -208,7 +210,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("--world-seed", type=int, default=0, help="seed of the world")
     # Clips of 1 s and intervals of 5 s: both half of the released corpus's.
     parser.add_argument("--interval-length", type=float, default=5.0, help="seconds between captioned frames")
-    parser.add_argument("--pretraining-steps", type=int, default=1_200, help="also of the run on all queries")
+    parser.add_argument("--pretraining-steps", type=int, default=800, help="also of the run on all queries")
     parser.add_argument("--finetuning-steps", type=int, default=400, help="with and without pretraining")
     parser.add_argument("--all-labels", action="store_true", help="also train on all queries, as an upper mark")
     parser.add_argument("--batch-size", type=int, default=16)

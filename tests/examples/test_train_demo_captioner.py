@@ -5,13 +5,12 @@ from dataclasses import astuple
 import numpy as np
 import pytest
 import torch
-from transformers import BlipForConditionalGeneration, BlipForImageTextRetrieval, BlipProcessor
+from transformers import BlipForConditionalGeneration, BlipProcessor
 
 from examples.train_demo_captioner import (
     build_config,
     build_processor,
     caption_losses,
-    change_one_word,
     main,
     names_rightly,
 )
@@ -25,27 +24,28 @@ def processor() -> BlipProcessor:
     return build_processor()
 
 
-def test_both_models_are_saved_so_that_transformers_loads_and_runs_them(monkeypatch, tmp_path):
+def test_captioner_is_saved_so_that_transformers_loads_and_runs_it(monkeypatch, tmp_path):
     monkeypatch.setattr("examples.train_demo_captioner.all_kinds", lambda: all_kinds()[:4])
     main(
         [
             str(tmp_path),
-            *("--caption-steps", "1", "--matching-steps", "1", "--batch-size", "2"),
-            *("--scenes-per-kind", "1", "--held-out-scenes-per-kind", "1"),
+            "--steps",
+            "1",
+            "--batch-size",
+            "2",
+            "--scenes-per-kind",
+            "1",
+            "--held-out-scenes-per-kind",
+            "1",
         ]
     )
-    frame = np.zeros((128, 128, 3), dtype=np.uint8)
-
-    processor = BlipProcessor.from_pretrained(tmp_path / "captioner")
-    captioner = BlipForConditionalGeneration.from_pretrained(tmp_path / "captioner")
-    written = captioner.generate(**processor(images=frame, return_tensors="pt"), max_new_tokens=5)
-    assert "[DEC]" not in processor.decode(written[0], skip_special_tokens=True)
-
-    processor = BlipProcessor.from_pretrained(tmp_path / "matcher")
-    matcher, loading = BlipForImageTextRetrieval.from_pretrained(tmp_path / "matcher", output_loading_info=True)
+    processor = BlipProcessor.from_pretrained(tmp_path)
+    model, loading = BlipForConditionalGeneration.from_pretrained(tmp_path, output_loading_info=True)
     assert not loading["missing_keys"]
-    scores = matcher(**processor(images=frame, text="a red star", return_tensors="pt")).itm_score
-    assert scores.shape == (1, 2)
+    frame = np.zeros((128, 128, 3), dtype=np.uint8)
+    written = model.generate(**processor(images=frame, return_tensors="pt"), max_new_tokens=5)
+    assert written[0, 0] == processor.tokenizer.convert_tokens_to_ids("[DEC]")
+    assert "[DEC]" not in processor.decode(written[0], skip_special_tokens=True)
 
 
 def test_tokenizer_knows_every_sentence_of_the_world(processor):
@@ -79,7 +79,7 @@ def test_caption_loss_does_not_count_padding(processor, monkeypatch):
     ("caption", "right"),
     [
         ("a red star moves over polka dots.", {"colour", "shape", "background", "colour and shape", "all three"}),
-        ("A red star.", {"colour", "shape", "colour and shape", "background not named"}),
+        ("A red star.", {"colour", "shape", "colour and shape"}),
         ("a red heart on a dotted background", {"colour", "background"}),
         ("a red green star on bricks", {"shape"}),
         ("a star on stripes and polka dots", {"shape"}),
@@ -87,12 +87,3 @@ def test_caption_loss_does_not_count_padding(processor, monkeypatch):
 )
 def test_a_caption_is_right_in_what_it_names_alone(caption, right):
     assert {name for name, is_right in names_rightly(caption, KIND).items() if is_right} == right
-
-
-@pytest.mark.parametrize("query", [Query("red", "star", "dots"), Query("red", "star")])
-def test_a_wrong_sentence_differs_in_one_word_that_the_right_one_names(query):
-    rng = np.random.default_rng(0)
-    changed = [astuple(change_one_word(rng, query)) for _ in range(50)]
-    differences = [tuple(a != b for a, b in zip(other, astuple(query))) for other in changed]
-    assert all(sum(difference) == 1 for difference in differences)
-    assert len(set(differences)) == sum(word is not None for word in astuple(query))
