@@ -5,6 +5,7 @@ import pickletools
 import struct
 import subprocess
 from collections import OrderedDict
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -216,6 +217,17 @@ class TestConversion:
     def test_a_missing_file_is_an_error(self, tmp_path):
         with pytest.raises(FileNotFoundError, match="No such checkpoint file"):
             convert_slowfast_checkpoint(tmp_path / "nothing.pkl", tmp_path / "out")
+
+
+def test_what_python_2_itself_wrote_is_read():
+    """The file was written by Python 2.7 and NumPy 1.16, whose strings are bytes."""
+    content = load_numpy_pickle(Path(__file__).parent / "fixtures" / "python2_arrays.pkl")
+    rng = np.random.RandomState(0)
+    blobs = content["blobs"]
+    np.testing.assert_array_equal(blobs["conv1_w"], rng.randn(4, 3, 1, 2, 2).astype(np.float32))
+    np.testing.assert_array_equal(blobs["b"], rng.randn(3, 4).astype(np.float32))
+    assert (blobs["lr"], blobs["lr_array"], blobs["model_iter"]) == (np.float32(0.1), 0.5, 9)
+    assert content["cfg"] == "a: b"
 
 
 class TestSafety:
