@@ -44,7 +44,8 @@ def extract(
     ],
     output: Annotated[Path, typer.Argument(metavar="OUTPUT", help="Where the features are written.")],
     backbones: Annotated[
-        str, typer.Option(metavar="NAME,NAME", help="Backbones: clip, blip2, slowfast. Order: the channels'.")
+        str,
+        typer.Option(metavar="NAME,NAME", help="Backbones, in the order of the channels: of clip, blip2, slowfast."),
     ] = "clip",
     checkpoints: Annotated[
         list[str] | None,
