@@ -196,6 +196,10 @@ class TestCorpus:
         with pytest.raises(SettingsMismatchError, match=r"max_duration is 500\.0 there and None now"):
             run(videos, whole[0], models, max_duration=math.inf)
 
+    def test_the_same_models_may_have_moved(self, whole, videos, models, tmp_path):
+        shutil.copytree(models, tmp_path / "models")
+        assert run(videos, whole[0], tmp_path / "models") == whole[1]
+
     def test_long_videos_are_skipped_and_counted(self, videos, models, tmp_path):
         summary = run(videos, tmp_path, models, max_duration=15)
         assert summary.num_too_long == 5
@@ -235,6 +239,8 @@ class TestInterruption:
             assert not part.read_bytes().endswith(b"\n")
         assert run(videos, tmp_path, models).num_captions == whole[1].num_captions
         assert content_of(tmp_path) == content_of(whole[0])
+        recorded = [json.loads(line)["vid"] for line in part.read_text().splitlines()]
+        assert sorted(recorded) == [f"v{index}" for index in range(NUM_VIDEOS - 1)]
 
     @pytest.mark.slow
     def test_two_processes_give_the_same_corpus_also_where_one_process_went_before(
