@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import pickle
 import re
-import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ import torch
 
 from videolights_hf.models.configuration_videolights import VideoLightsConfig
 from videolights_hf.models.modeling_videolights import VideoLightsForMomentRetrieval
+from videolights_hf.safe_loading import load_torch_file
 
 # Release name and own name of each module or parameter; `{i}` stands for a layer number.
 _FEED_FORWARD = [
@@ -269,18 +268,7 @@ def read_release_checkpoint(path: str | Path) -> tuple[dict[str, torch.Tensor], 
         FileNotFoundError: if there is no such file.
         ValueError: if the file is broken, holds other objects, or is no VideoLights checkpoint.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"No such checkpoint file: {path}")
-    try:
-        with torch.serialization.safe_globals([argparse.Namespace]):
-            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        refused = re.search(r"GLOBAL (\S+)", str(error))
-        reason = f"it holds an object of type {refused[1]}" if refused else "it is damaged or no torch file"
-        raise ValueError(f"Refused to load {path}: {reason}. Nothing in it was run.") from None
-    except (RuntimeError, EOFError, OSError, KeyError, ValueError, AttributeError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} is damaged, cut short or no torch checkpoint ({type(error).__name__}).") from None
+    checkpoint = load_torch_file(path, [argparse.Namespace])
     if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("model"), dict) or "opt" not in checkpoint:
         raise ValueError(f"{path} is no released VideoLights checkpoint: it must hold `model` and `opt`.")
     options = checkpoint["opt"]

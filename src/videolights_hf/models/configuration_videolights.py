@@ -79,6 +79,21 @@ _LIBRARY_KEYS = frozenset(
 _IN_PACKAGE = __name__.startswith("videolights_hf.")
 
 
+def reject_unknown_fields(config: PreTrainedConfig, kwargs: dict[str, Any]) -> None:
+    """Check that what a configuration was given beside its fields are keys that transformers itself writes.
+
+    Raises:
+        ValueError: One is neither; the nearest field is named.
+    """
+    for key in kwargs:
+        if key.startswith("_") or key in _LIBRARY_KEYS:
+            continue
+        known = [name for name in config.__dataclass_fields__ if not name.startswith("_")]
+        nearest = difflib.get_close_matches(key, known, n=1)
+        hint = f" Did you mean `{nearest[0]}`?" if nearest else ""
+        raise ValueError(f"{type(config).__name__} has no field `{key}`.{hint}")
+
+
 @strict
 class VideoLightsConfig(PreTrainedConfig):
     r"""Configuration of [`VideoLightsModel`] and [`VideoLightsForMomentRetrieval`].
@@ -203,7 +218,7 @@ class VideoLightsConfig(PreTrainedConfig):
     moment_to_highlight_loss_coef: float | int = 1.0
 
     def __post_init__(self, **kwargs):
-        self._reject_unknown(kwargs)
+        reject_unknown_fields(self, kwargs)
         # JSON has no tuples and sorts keys: lists keep the channel order through a save and a load.
         self.video_backbones = [list(pair) for pair in self.video_backbones]
         self.text_backbones = [list(pair) for pair in self.text_backbones]
@@ -211,15 +226,6 @@ class VideoLightsConfig(PreTrainedConfig):
             # The registered pipeline serves here; leaving the entry would ask the caller to trust remote code.
             kwargs.pop("custom_pipelines", None)
         super().__post_init__(**kwargs)
-
-    def _reject_unknown(self, kwargs: dict[str, Any]) -> None:
-        for key in kwargs:
-            if key.startswith("_") or key in _LIBRARY_KEYS:
-                continue
-            known = [name for name in self.__dataclass_fields__ if not name.startswith("_")]
-            nearest = difflib.get_close_matches(key, known, n=1)
-            hint = f" Did you mean `{nearest[0]}`?" if nearest else ""
-            raise ValueError(f"VideoLightsConfig has no field `{key}`.{hint}")
 
     def validate_backbones(self):
         """Each backbone is a pair of a name and a positive width, and no name comes twice in a modality."""

@@ -18,6 +18,8 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from transformers import initialization as init
 from transformers.utils import ModelOutput
 
+from .configuration_videolights import reject_unknown_fields
+
 # Temporal sizes of the fast path's convolutions (Table 1 of the SlowFast paper); the slow stem looks at single frames.
 _FAST_STEM_KERNEL = 5
 _FAST_STAGE_KERNEL = 3
@@ -71,6 +73,10 @@ class VideoLightsSlowFastConfig(PreTrainedConfig):
     norm_eps: float = 1e-5
     image_mean: float | int = 0.45
     image_std: float | int = 0.225
+
+    def __post_init__(self, **kwargs):
+        reject_unknown_fields(self, kwargs)
+        super().__post_init__(**kwargs)
 
     def validate_sizes(self):
         """Sizes are positive, there is one of each kind a stage, and they divide as the two paths need it."""
