@@ -113,7 +113,7 @@ class _VideoExtraction:
         self.failures: list[Failure] = []
 
     def run(self, missing: Sequence[str], num_threads: int, progress: bool) -> ExtractionSummary:
-        """Do it all."""
+        """Extract what is missing of this process's share; see `extract_video_features`."""
         if self.processes.is_main:
             for folder in self.folders.values():
                 folder.prepare()
