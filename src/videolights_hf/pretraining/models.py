@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 from transformers import AutoConfig, AutoProcessor, PreTrainedConfig, PreTrainedModel, ProcessorMixin
 
 from ..extraction.backbones import weights_digest
+from ..models.backbones_videolights import load_complete_model
 
 DEFAULT_BATCH_SIZE = 32
 
@@ -93,19 +93,11 @@ def load_model(
     """A model with all its weights, and its processor, which needs no torchvision.
 
     Raises:
-        OSError: It cannot be loaded; the message names `kind` and the checkpoint.
-        ValueError: The checkpoint lacks weights of the model: it is one for another task.
+        OSError: It cannot be loaded, or lacks weights: it is one for another task. The message names `kind` and the
+            checkpoint.
     """
     path = os.fspath(name)
-    model, report = _named(
-        lambda: model_class.from_pretrained(path, dtype=dtype or torch.float32, output_loading_info=True), path, kind
-    )
-    if report["missing_keys"]:
-        first = sorted(report["missing_keys"])[0]
-        raise ValueError(
-            f"{path} is no {kind}: it lacks {len(report['missing_keys'])} weights of {type(model).__name__}, "
-            f"such as {first}. Name a checkpoint that was trained for this."
-        )
+    model = _named(lambda: load_complete_model(model_class, path, dtype), path, kind)
     processor = _named(lambda: AutoProcessor.from_pretrained(path, backend="pil"), path, kind)
     return model.to(device), processor
 
@@ -120,7 +112,7 @@ def as_pictures(frames: Sequence[np.ndarray]) -> list:
 def _named(load: Callable[[], Any], path: str, kind: str) -> Any:
     try:
         return load()
-    except (OSError, SafetensorError) as error:
+    except OSError as error:
         raise OSError(
             f"The {kind} {path} cannot be loaded: {error} If a download broke off, repeat the command: it goes on "
             "where it stopped."

@@ -16,7 +16,7 @@ class SamplingSettings:
     """How videos are cut and looked at.
 
     Args:
-        form: Key of `FORMS` that the intervals follow.
+        form: What the intervals follow.
         interval_length: Seconds an interval (the paper), or between captioned frames (the release).
         clip_length: Seconds a clip.
         caption_frame_size: Shorter side of the frames that are captioned, in pixels; they are not cropped.
