@@ -27,6 +27,8 @@ HEADLINES = (
     "MR-full-R1@0.5",
     "MR-full-R1@0.7",
     "MR-full-mIoU",
+    "MR-long-mAP",
+    "MR-middle-mAP",
     "HL-min-VeryGood-mAP",
     "HL-min-VeryGood-Hit1",
 )
