@@ -282,6 +282,17 @@ class TestDisk:
         run(videos, tmp_path, models)
         assert content_of(tmp_path) == content_of(whole[0])
 
+    def test_a_corpus_that_cannot_be_written_leaves_nothing_behind_and_is_named(self, whole, videos, models, tmp_path):
+        shutil.copytree(whole[0], tmp_path / "out")
+        (tmp_path / "out" / "corpus.jsonl").unlink()
+        (tmp_path / "out" / "corpus.jsonl").mkdir()
+        with pytest.raises(OSError, match=r"what is done so far is kept.*corpus\.jsonl"):
+            run(videos, tmp_path / "out", models)
+        assert not list((tmp_path / "out").glob("*.tmp"))
+        (tmp_path / "out" / "corpus.jsonl").rmdir()
+        run(videos, tmp_path / "out", models)
+        assert content_of(tmp_path / "out") == content_of(whole[0])
+
     def test_a_folder_that_is_a_file_is_an_error(self, videos, models, tmp_path):
         (tmp_path / "out").write_text("")
         with pytest.raises(OSError, match="out"):
