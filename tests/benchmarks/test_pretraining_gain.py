@@ -53,6 +53,13 @@ def test_experiment_leads_from_nothing_to_a_table_and_goes_on_where_it_stopped(c
     assert result["moments"]
     assert len(result["saliency"]) == round(result["duration"])
 
+    steps = {
+        name: json.loads((output / "runs" / f"{name}-1" / "trainer_state.json").read_text())["max_steps"]
+        for name in RUNS
+    }
+    assert steps["scratch"] == steps["finetuned"] == 1
+    assert steps["scratch_long"] == 3
+
     results = {path: path.stat().st_mtime_ns for path in (output / "runs").glob("*.json")}
     assert len(results) == 2 * len(RUNS)
     assert all(set(json.loads(path.read_text())) == set(METRICS) for path in results)
@@ -64,5 +71,5 @@ def test_experiment_leads_from_nothing_to_a_table_and_goes_on_where_it_stopped(c
 def test_table_gives_mean_and_sample_standard_deviation():
     runs = [dict.fromkeys(METRICS, value) for value in (1.0, 3.0)]
     rows = table({"scratch": runs, "pretrained": runs[:1]}, {"train": 50, "pretrain": 7}).splitlines()
-    assert rows[2] == "| no pretraining, 50 labelled queries | " + " | ".join(["2.0 ± 1.4"] * len(METRICS)) + " |"
-    assert rows[3] == "| pretraining alone, 7 captions | " + " | ".join(["1.0"] * len(METRICS)) + " |"
+    assert rows[2] == "| 50 labelled queries | " + " | ".join(["2.0 ± 1.4"] * len(METRICS)) + " |"
+    assert rows[3] == "| 7 captions | " + " | ".join(["1.0"] * len(METRICS)) + " |"
