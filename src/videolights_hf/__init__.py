@@ -20,6 +20,8 @@ _EXPORTS = {
     "models.features_videolights": ["VideoFeatures"],
     "models.backbones_videolights": ["ClipBackbone", "FeatureBackbone"],
     "models.blip2_videolights": ["Blip2Backbone"],
+    "models.encoding_videolights": ["VideoEncoder"],
+    "models.video_videolights": ["VideoSource"],
     "models.slowfast_backbone_videolights": ["SlowFastBackbone"],
     "models.slowfast_videolights": ["VideoLightsSlowFastConfig", "VideoLightsSlowFastModel"],
     "models.pipeline_videolights": ["VideoMomentRetrievalPipeline"],
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from .models.backbones_videolights import ClipBackbone, FeatureBackbone
     from .models.blip2_videolights import Blip2Backbone
     from .models.configuration_videolights import VideoLightsConfig
+    from .models.encoding_videolights import VideoEncoder
     from .models.features_videolights import VideoFeatures
     from .models.loss_videolights import VideoLightsLoss
     from .models.modeling_videolights import VideoLightsForMomentRetrieval, VideoLightsModel
@@ -43,6 +46,7 @@ if TYPE_CHECKING:
     from .models.processing_videolights import VideoLightsProcessor
     from .models.slowfast_backbone_videolights import SlowFastBackbone
     from .models.slowfast_videolights import VideoLightsSlowFastConfig, VideoLightsSlowFastModel
+    from .models.video_videolights import VideoSource
     from .slowfast_conversion import convert_slowfast_checkpoint
     from .visualization import plot_moments
 
@@ -51,6 +55,7 @@ __all__ = [
     "ClipBackbone",
     "FeatureBackbone",
     "SlowFastBackbone",
+    "VideoEncoder",
     "VideoFeatures",
     "VideoLightsConfig",
     "VideoLightsForMomentRetrieval",
@@ -63,6 +68,7 @@ __all__ = [
     "VideoLightsSlowFastConfig",
     "VideoLightsSlowFastModel",
     "VideoMomentRetrievalPipeline",
+    "VideoSource",
     "__version__",
     "convert_checkpoint",
     "convert_slowfast_checkpoint",
