@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -47,11 +48,12 @@ def build_processor() -> BlipProcessor:
     """Image processor, and a tokenizer that knows the words of the world and no others."""
     rng = np.random.default_rng(0)
     sentences = [query_of(kind, named).sentence(rng) for kind in all_kinds() for named in (True, False)]
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[DEC]"]
+    # Not learnt by the library's trainer, which numbers the pieces of words differently in each run.
+    words = sorted({word for sentence in sentences for word in re.findall(r"\w+|[^\w\s]", sentence.lower())})
+    vocabulary = {token: index for index, token in enumerate([*special, *words])}
     # BLIP's decoder begins with a token of its own; as a special token it is left out of decoded captions.
-    tokenizer = BertTokenizer().train_new_from_iterator(
-        sentences, vocab_size=1_000, new_special_tokens=["[DEC]"], show_progress=False
-    )
-    tokenizer = BertTokenizer(vocab=tokenizer.get_vocab(), bos_token="[DEC]", model_max_length=MAX_TOKENS)
+    tokenizer = BertTokenizer(vocab=vocabulary, bos_token="[DEC]", model_max_length=MAX_TOKENS)
     return BlipProcessor(BlipImageProcessorPil(size={"height": IMAGE_SIZE, "width": IMAGE_SIZE}), tokenizer)
 
 

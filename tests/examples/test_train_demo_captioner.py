@@ -59,6 +59,11 @@ def test_tokenizer_knows_every_sentence_of_the_world(processor):
         assert decoded.replace(" ", "") == sentence.lower().replace(" ", "")
 
 
+def test_tokenizer_numbers_words_alike_in_every_run(processor):
+    words = processor.tokenizer.convert_ids_to_tokens(range(6, len(processor.tokenizer)))
+    assert words == sorted(words)
+
+
 def test_caption_loss_does_not_count_padding(processor, monkeypatch):
     model = BlipForConditionalGeneration(build_config(processor.tokenizer)).eval()
     frames = {KIND: np.zeros((1, 64, 64, 3), dtype=np.uint8)}
