@@ -57,15 +57,16 @@ def test_experiment_leads_from_nothing_to_a_table_and_goes_on_where_it_stopped(c
         name: json.loads((output / "runs" / f"{name}-1" / "trainer_state.json").read_text())["max_steps"]
         for name in RUNS
     }
-    assert steps["scratch"] == steps["finetuned"] == 1
-    assert steps["scratch_long"] == 3
+    assert steps == {"scratch": 1, "pretrained": 2, "finetuned": 1, "all_labels": 2}
 
     results = {path: path.stat().st_mtime_ns for path in (output / "runs").glob("*.json")}
     assert len(results) == 2 * len(RUNS)
-    assert all(set(json.loads(path.read_text())) == set(METRICS) for path in results)
+    assert all(set(json.loads(path.read_text())["metrics"]) == set(METRICS) for path in results)
     main(arguments)
     assert {path: path.stat().st_mtime_ns for path in results} == results
     assert [line for line in capsys.readouterr().out.splitlines() if line.startswith("| ")] == rows
+    main([*arguments, "--learning-rate", "0.01"])
+    assert [line for line in capsys.readouterr().out.splitlines() if line.startswith("| ")] != rows
 
 
 def test_table_gives_mean_and_sample_standard_deviation():
