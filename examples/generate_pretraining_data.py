@@ -97,6 +97,7 @@ def run(arguments: argparse.Namespace) -> None:
     from videolights_hf.data import get_dataset_spec, read_annotations
     from videolights_hf.extraction import (
         Processes,
+        collect_queries,
         complete_checkpoints,
         extract_feature_dataset,
         find_videos,
@@ -129,6 +130,8 @@ def run(arguments: argparse.Namespace) -> None:
             print(line, flush=True)
 
     rows = {split: read_annotations(path, spec) for split, path in annotations.items()}
+    # Rather now than when all captions are made.
+    collect_queries(rows)
     excluded = {vid for path in arguments.exclude for vid in read_vids(path)}
     excluded |= {row["vid"] for split, members in rows.items() if split != TRAINING_SPLIT for row in members}
     wanted = {row["vid"] for members in rows.values() for row in members}

@@ -47,8 +47,6 @@ def world(tmp_path_factory):
     (root / "videos").mkdir()
     for split, family, count in (("train", "train", 2), ("val", "validation", 1)):
         rows = make_world(root / family, family, range(count))
-        for row in rows:
-            row["qid"] += 1000 * (split == "val")
         (root / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
         for video in (root / family).glob("*.mp4"):
             shutil.move(video, root / "videos")
@@ -182,3 +180,11 @@ class TestFaults:
         (tmp_path / "videos").mkdir()
         with pytest.raises(SystemExit, match="No videos found in"):
             generate(tmp_path, tmp_path / "out", monkeypatch, annotated=False)
+
+
+def test_splits_that_contradict_each_other_are_found_before_anything_is_captioned(world, tmp_path, monkeypatch):
+    row = json.loads((world / "train.jsonl").read_text().splitlines()[0])
+    (tmp_path / "other.jsonl").write_text(json.dumps({**row, "query": "something else"}) + "\n")
+    with pytest.raises(SystemExit, match="Number the queries of all splits through"):
+        generate(world, tmp_path / "out", monkeypatch, "--annotations", f"other={tmp_path}/other.jsonl")
+    assert not (tmp_path / "out").exists()

@@ -5,7 +5,16 @@ import json
 
 import pytest
 
-from videolights_hf.world import ANNOTATIONS_FILE, MAX_RADIUS, MIN_RADIUS, annotate, grade_clip, make_world, plan_video
+from videolights_hf.world import (
+    ANNOTATIONS_FILE,
+    MAX_RADIUS,
+    MIN_RADIUS,
+    SPLITS,
+    annotate,
+    grade_clip,
+    make_world,
+    plan_video,
+)
 
 PLANS = [plan_video("validation", index) for index in range(30)]
 
@@ -67,9 +76,15 @@ def test_make_world_writes_every_video_and_numbers_the_queries(tmp_path):
     annotations = make_world(tmp_path / "world", "validation", [4, 2])
     lines = (tmp_path / "world" / ANNOTATIONS_FILE).read_text(encoding="utf-8").splitlines()
     assert [json.loads(line) for line in lines] == annotations
-    assert [line["qid"] for line in annotations] == list(range(len(annotations)))
+    qids = [line["qid"] for line in annotations]
+    assert qids == list(range(qids[0], qids[0] + len(annotations)))
     assert {path.stem for path in (tmp_path / "world").glob("*.mp4")} == {line["vid"] for line in annotations}
     assert annotations[0]["vid"] == plan_video("validation", 4).vid
+
+
+def test_queries_of_different_splits_have_different_qids(tmp_path):
+    qids = [line["qid"] for split in SPLITS for line in make_world(tmp_path / split, split, [0])]
+    assert len(set(qids)) == len(qids)
 
 
 def test_make_world_writes_nothing_for_bad_arguments(tmp_path):

@@ -12,6 +12,7 @@ _EXPORTS = {
     "Processes": "processes",
     "SettingsMismatchError": "store",
     "VideoSource": "sources",
+    "collect_queries": "dataset",
     "complete_checkpoints": "backbones",
     "extract_feature_dataset": "dataset",
     "extract_text_features": "text",

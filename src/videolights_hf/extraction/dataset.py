@@ -81,6 +81,8 @@ def extract_feature_dataset(
     if len(lengths) != 1:
         raise ValueError(f"One clip length for all splits is needed, got {', '.join(map(str, sorted(lengths)))}.")
     rows = {split: read_annotations(path, specs[split]) for split, path in annotations.items()}
+    # Before the long work, as it fails where splits contradict each other.
+    queries = collect_queries(rows)
     wanted = {row["vid"] for members in rows.values() for row in members}
     shared: dict[str, Any] = {
         "dtype": dtype,
@@ -97,7 +99,7 @@ def extract_feature_dataset(
         num_threads=num_threads,
         **shared,
     )
-    text_summary = extract_text_features(_queries(rows), output_dir, backbones, **shared)
+    text_summary = extract_text_features(queries, output_dir, backbones, **shared)
     tables = None
     if shared["processes"].is_main:
         from videolights_hf.data.build import REPORT_FILE, build_feature_dataset
@@ -137,7 +139,15 @@ def _for_our_files(spec: DatasetSpec, clip_length: float | None) -> DatasetSpec:
     )
 
 
-def _queries(rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, str]:
+def collect_queries(rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, str]:
+    """The sentence of each qid.
+
+    Args:
+        rows: Split name to annotations.
+
+    Raises:
+        ValueError: A qid stands for different sentences.
+    """
     queries: dict[str, str] = {}
     for split, members in rows.items():
         for row in members:
@@ -145,6 +155,6 @@ def _queries(rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, str]:
             if queries.setdefault(qid, query) != query:
                 raise ValueError(
                     f"qid {qid!r} of split {split!r} is {query!r}, in another split {queries[qid]!r}: text features are "
-                    "named by qid, so it must stand for one sentence."
+                    "named by qid, so it must stand for one sentence. Number the queries of all splits through."
                 )
     return queries

@@ -15,12 +15,15 @@ from typing import Any
 from tqdm.auto import tqdm
 
 from .rendering import render_video
-from .scenes import VideoPlan, moments_of, plan_video
+from .scenes import SPLITS, VideoPlan, moments_of, plan_video
 
 CLIP_SECONDS = 1
 """Length of a clip in seconds; scenes begin and end on clip boundaries."""
 
 ANNOTATIONS_FILE = "annotations.jsonl"
+
+# Queries of different splits have different qids, so that their features can lie in one folder.
+_QIDS_PER_SPLIT = 1_000_000
 
 _GRADE_RADII = (0.14, 0.18, 0.22, 0.26)
 _ANNOTATOR_SHIFTS = (-0.015, 0.0, 0.015)
@@ -83,9 +86,10 @@ def make_world(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     annotations: list[dict[str, Any]] = []
+    first_qid = SPLITS.index(split) * _QIDS_PER_SPLIT
     for plan in tqdm(plans, desc=f"Rendering {split} videos", unit="video", disable=not show_progress):
         render_video(plan, folder / f"{plan.vid}.mp4")
-        annotations.extend(annotate(plan, first_qid=len(annotations)))
+        annotations.extend(annotate(plan, first_qid=first_qid + len(annotations)))
     lines = "".join(json.dumps(annotation) + "\n" for annotation in annotations)
     (folder / ANNOTATIONS_FILE).write_text(lines, encoding="utf-8")
     return annotations
