@@ -102,12 +102,7 @@ def render(args: argparse.Namespace) -> dict[str, Path]:
         annotations[name] = read_annotations(folder / ANNOTATIONS_FILE, WORLD)
     first_of_video = {row["vid"]: row for row in reversed(annotations["pool"])}
     labelled = sorted(first_of_video.values(), key=lambda row: row["qid"])[: args.num_labelled]
-    splits = {
-        "train": labelled,
-        "all": annotations["pool"],
-        # Each folder counts its queries from 0.
-        "test": [{**row, "qid": row["qid"] + len(annotations["pool"])} for row in annotations["held_out"]],
-    }
+    splits = {"train": labelled, "all": annotations["pool"], "test": annotations["held_out"]}
     files = {split: args.output / f"{split}.jsonl" for split in splits}
     for split, rows in splits.items():
         files[split].write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
@@ -210,7 +205,12 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("--num-videos", type=int, default=300, help="videos that are captioned")
     parser.add_argument("--num-labelled", type=int, default=50, help="of these, videos with one labelled query")
     parser.add_argument("--num-held-out", type=int, default=60, help="videos to measure on")
-    parser.add_argument("--split", choices=SPLITS, default="test", help="family of the held-out videos")
+    parser.add_argument(
+        "--split",
+        choices=[split for split in SPLITS if split != "train"],
+        default="test",
+        help="family of the held-out videos",
+    )
     parser.add_argument("--world-seed", type=int, default=0, help="seed of the world")
     # Clips of 1 s and intervals of 5 s: both half of the released corpus's.
     parser.add_argument("--interval-length", type=float, default=5.0, help="seconds between captioned frames")
