@@ -24,19 +24,27 @@ _REQUIRED_FIELDS = {
 _LABEL_RANGES = {"annotators": (1, 5), "binary": (0, 1)}
 
 
-class AnnotationError(ValueError):
-    """An annotation file that cannot be used.
+class FileProblemsError(ValueError):
+    """Text files that cannot be used.
 
     Attributes:
         problems: Every problem found, as `"FILE:LINE: what is wrong"`.
     """
+
+    subject = "files"
 
     def __init__(self, problems: Sequence[str]) -> None:
         self.problems = list(problems)
         listed = "\n".join(f"  {problem}" for problem in self.problems[:_MAX_LISTED_PROBLEMS])
         more = len(self.problems) - _MAX_LISTED_PROBLEMS
         tail = f"\n  ... and {more} more" if more > 0 else ""
-        super().__init__(f"{len(self.problems)} problem(s) in the annotations:\n{listed}{tail}")
+        super().__init__(f"{len(self.problems)} problem(s) in the {self.subject}:\n{listed}{tail}")
+
+
+class AnnotationError(FileProblemsError):
+    """Annotation files that cannot be used."""
+
+    subject = "annotations"
 
 
 def read_annotations(

@@ -11,11 +11,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..data.annotations import FileProblemsError
+
 SUBTITLE_ENDINGS = (".srt", ".vtt", ".jsonl")
 
 # Cues this many seconds apart follow each other: rolling captions repeat what the one before showed.
 _ADJACENT = 0.1
-_MAX_LISTED_PROBLEMS = 10
 
 _TIME = r"(?:(\d+):)?([0-5]?\d):([0-5]?\d)[.,](\d{1,3})"
 _TIMING = re.compile(rf"\s*{_TIME}\s*-->\s*{_TIME}(?:\s.*)?")
@@ -24,19 +25,10 @@ _MARKUP = re.compile(r"</?[a-zA-Z][^<>]*>|<[\d:.]+>|\{\\[^{}]*\}")
 _LANGUAGE = re.compile(r"\.[a-z]{2,3}(-[A-Za-z0-9]+)*$")
 
 
-class SubtitleError(ValueError):
-    """A subtitle file that cannot be used.
+class SubtitleError(FileProblemsError):
+    """Subtitle files that cannot be used."""
 
-    Attributes:
-        problems: Every problem found, as `"FILE:LINE: what is wrong"`.
-    """
-
-    def __init__(self, problems: Sequence[str]) -> None:
-        self.problems = list(problems)
-        listed = "\n".join(f"  {problem}" for problem in self.problems[:_MAX_LISTED_PROBLEMS])
-        more = len(self.problems) - _MAX_LISTED_PROBLEMS
-        tail = f"\n  ... and {more} more" if more > 0 else ""
-        super().__init__(f"{len(self.problems)} problem(s) in the subtitles:\n{listed}{tail}")
+    subject = "subtitles"
 
 
 @dataclass(frozen=True)
