@@ -7,7 +7,7 @@
 5e-4 without drops) on the splits `train` and `val` of a feature dataset and writes one JSON file per run: the training
 loss of every epoch and the metrics at the epochs asked for. Nothing in the recipe depends on the number of epochs, so
 one run of 60 epochs also gives what a run of 30 ends with. `summarise` prints mean and spread of all runs in a folder
-by number of epochs and draws the losses.
+by number of epochs and draws the losses. `plain_release.py` writes runs of the released model to the same folder.
 """
 
 from __future__ import annotations
@@ -46,6 +46,9 @@ def train(
     full_size: Annotated[bool, typer.Option(help="The published widths instead of the small model's.")] = False,
     batch_size: Annotated[int, typer.Option(help="Queries a step.")] = 32,
     learning_rate: Annotated[float, typer.Option(help="Learning rate.")] = 5e-4,
+    init_from: Annotated[
+        Path | None, typer.Option(help="Model folder to start from, not from random weights.")
+    ] = None,
     use_cpu: Annotated[bool, typer.Option(help="Train on the CPU even if there is an accelerator.")] = False,
 ) -> None:
     """Train once and write losses and metrics."""
@@ -64,9 +67,13 @@ def train(
         **({} if full_size else SMALL_MODEL),
     )
     set_seed(seed)
-    name = f"{word_correlation}-seed{seed}-epochs{epochs}"
+    if init_from is None:
+        model, label = VideoLightsForMomentRetrieval(config), f"ours, {word_correlation}"
+    else:
+        model, label = VideoLightsForMomentRetrieval.from_pretrained(init_from, config=config), "ours, given weights"
+    name = f"{label.removeprefix('ours, ').replace(' ', '-')}-seed{seed}-epochs{epochs}"
     trainer = VideoLightsTrainer(
-        VideoLightsForMomentRetrieval(config),
+        model,
         VideoLightsTrainingArguments(
             output_dir=str(output / name),
             num_train_epochs=epochs,
@@ -82,7 +89,7 @@ def train(
         train_dataset=FeatureDataset.from_config(tables, "train", config, training=True, seed=seed),
         eval_dataset=FeatureDataset.from_config(tables, "val", config),
     )
-    about = {"seed": seed, "word_correlation": word_correlation}
+    about = {"seed": seed, "label": label}
     trainer.add_callback(_recorder(output / f"{name}.json", about, {*evaluate_at, epochs}))
     trainer.train()
 
@@ -112,39 +119,76 @@ def _recorder(path: Path, about: dict, evaluate_at: set[int]):
     return Recorder()
 
 
-def _summary(runs: list[dict[str, float]]) -> str:
-    cells = []
-    for name in HEADLINES:
-        values = [run[name] for run in runs]
-        spread = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
-        cells.append(f"{statistics.mean(values):.2f}{spread}")
-    return " | ".join([str(len(runs)), *cells])
+def _read_runs(folder: Path, reference: Path | None) -> list[dict]:
+    """Runs as `train` writes them: `label`, `seed`, `train_loss_by_epoch`, and `metrics` by epoch."""
+    runs = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
+    if reference:
+        for run in json.loads(reference.read_text())["runs"]:
+            runs.append({**run, "label": "release", "metrics": {str(run["epochs"]): run["metrics"]}})
+    return runs
+
+
+def _by_epochs(runs: list[dict], average_from: int | None) -> dict[tuple[str, str], dict[int, dict[str, float]]]:
+    """Metrics of each seed by (epochs, label); runs evaluated at several epochs also get their average."""
+    groups: dict[tuple[str, str], dict[int, dict[str, float]]] = defaultdict(dict)
+    for run in runs:
+        for epochs, metrics in run["metrics"].items():
+            groups[epochs, run["label"]][run["seed"]] = metrics
+        late = [epochs for epochs in run["metrics"] if average_from is not None and int(epochs) >= average_from]
+        if len(late) > 1:
+            groups[f"{late[0]}-{late[-1]}", run["label"]][run["seed"]] = {
+                name: statistics.mean(run["metrics"][epochs][name] for epochs in late) for name in HEADLINES
+            }
+    return groups
+
+
+def _table(rows: dict[tuple[str, str], list[dict[str, float]]], standard_error: bool = False) -> str:
+    lines = ["| run | epochs | seeds | " + " | ".join(HEADLINES) + " |", "|---" * (3 + len(HEADLINES)) + "|"]
+    for (epochs, label), runs in sorted(rows.items(), key=lambda row: (int(row[0][0].split("-")[0]), *row[0])):
+        cells = []
+        for name in HEADLINES:
+            values = [run[name] for run in runs]
+            spread = statistics.stdev(values) / (len(values) ** 0.5 if standard_error else 1) if len(values) > 1 else 0
+            cells.append(f"{statistics.mean(values):.2f}" + (f" ± {spread:.2f}" if len(values) > 1 else ""))
+        lines.append(f"| {label} | {epochs} | {len(runs)} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
 
 
 @app.command()
 def summarise(
     folder: Annotated[Path, typer.Argument(help="Folder that `train` wrote to.")],
-    reference: Annotated[Path | None, typer.Option(help="JSON file with reference runs.")] = None,
+    reference: Annotated[Path | None, typer.Option(help="JSON file with reference runs, labelled 'release'.")] = None,
+    average_from: Annotated[
+        int | None, typer.Option(help="Also average each run over its evaluations from this epoch on.")
+    ] = None,
+    against: Annotated[
+        list[str],
+        typer.Option(help="Label of runs from which those of the same seeds are subtracted."),
+    ] = [],  # noqa: B006
     plot: Annotated[Path | None, typer.Option(help="Where to draw the losses.")] = None,
 ) -> None:
-    """Print a table of means and sample standard deviations, and draw the losses per epoch."""
-    groups: dict[tuple[str, int], list[dict[str, float]]] = defaultdict(list)
-    curves: dict[str, list[list[float]]] = defaultdict(list)
-    if reference:
-        for run in json.loads(reference.read_text())["runs"]:
-            groups["release", run["epochs"]].append(run["metrics"])
-            curves["release"].append(run["train_loss_by_epoch"])
-    for path in sorted(folder.glob("*.json")):
-        run = json.loads(path.read_text())
-        label = f"ours, {run['word_correlation']}"
-        curves[label].append(run["train_loss_by_epoch"])
-        for epochs, metrics in run["metrics"].items():
-            groups[label, int(epochs)].append(metrics)
-    print("| run | epochs | seeds | " + " | ".join(HEADLINES) + " |")
-    print("|---" * (3 + len(HEADLINES)) + "|")
-    for (label, epochs), runs in sorted(groups.items(), key=lambda item: (item[0][1], item[0][0])):
-        print(f"| {label} | {epochs} | {_summary(runs)} |")
+    """Print means and sample standard deviations over the seeds, and draw the losses per epoch."""
+    runs = _read_runs(folder, reference)
+    groups = _by_epochs(runs, average_from)
+    print(_table({key: list(by_seed.values()) for key, by_seed in groups.items()}))
+    for base in against:
+        if base not in {run["label"] for run in runs}:
+            known = ", ".join(sorted({repr(run["label"]) for run in runs}))
+            raise typer.BadParameter(f"no run is labelled {base!r}; there are {known}", param_hint="--against")
+        differences = {}
+        for (epochs, label), by_seed in groups.items():
+            others = groups.get((epochs, base), {})
+            shared = sorted(set(by_seed) & set(others)) if label != base else []
+            if shared:
+                differences[epochs, label] = [
+                    {name: by_seed[seed][name] - others[seed][name] for name in HEADLINES} for seed in shared
+                ]
+        print(f"\nDifference from {base!r}, seed by seed, and its standard error:\n")
+        print(_table(differences, standard_error=True))
     if plot:
+        curves: dict[str, list[list[float]]] = defaultdict(list)
+        for run in runs:
+            curves[run["label"]].append(run["train_loss_by_epoch"])
         _draw(curves, plot)
 
 
