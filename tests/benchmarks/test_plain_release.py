@@ -12,7 +12,7 @@ from tests.models.factories import random_inputs, random_labels, tiny_config
 from videolights_hf.conversion import config_from_release, read_release_checkpoint, revert_state_dict
 from videolights_hf.models.layers_videolights import VideoLightsAttentionBase
 
-DRAWS = 4000
+DRAWS = 1500
 # Dropouts of the plain model, and of the package's: patterns of their names.
 DROPOUTS = {
     "video projection": (r"input_vid_proj\.\d\.net\.0", r"model\.video_projection\.layers\.\d\.dropout"),
@@ -143,7 +143,7 @@ class TestPackageAgainstPlainModel:
         assert expected.var(0).max() > 1e-6
         assert disagreement(draw(packaged, inputs, seed=2), expected) < 1.5
 
-        set_dropout(packaged, of_packaged, 0.4)
+        set_dropout(packaged, of_packaged, 0.3)
         assert disagreement(draw(packaged, inputs, seed=2), expected) > 2.5
 
 
