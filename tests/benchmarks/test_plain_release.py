@@ -75,7 +75,7 @@ class TestPlainModel:
 
     def test_starts_from_the_weights_that_the_release_starts_from(self):
         state_dict, options = read_release_checkpoint(golden_folder("trajectory") / "model_start.ckpt")
-        # The seed of the golden run is not recorded beside it.
+        # Not recorded with the golden run, but found by trying: no other seed gives these weights.
         torch.manual_seed(5)
         started = PlainRelease(config_from_release(options, state_dict)).state_dict()
         assert set(started) == set(state_dict)
