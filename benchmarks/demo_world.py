@@ -20,8 +20,8 @@ from tqdm.auto import tqdm
 from transformers import pipeline
 
 import videolights_hf  # noqa: F401  registers the pipeline
+from videolights_hf.demo import CLIP_SECONDS, SPLITS, demo_checkpoint, make_world
 from videolights_hf.metrics import evaluate_predictions
-from videolights_hf.world import CLIP_SECONDS, SPLITS, demo_checkpoint, make_world
 
 METRICS = {
     "R1@0.5": "MR-full-R1@0.5",

@@ -26,10 +26,10 @@ import typer
 from torch import nn
 from torch.nn import functional
 
-from videolights_hf.models.decoder_videolights import inverse_sigmoid
-from videolights_hf.models.layers_videolights import sine_embedding, video_position_embedding
-from videolights_hf.models.loss_videolights import VideoLightsLoss
-from videolights_hf.models.spans_videolights import center_width_to_start_end
+from videolights_hf.models.attention import sine_embedding, video_position_embedding
+from videolights_hf.models.decoder import inverse_sigmoid
+from videolights_hf.models.spans import center_width_to_start_end
+from videolights_hf.models.videolights.loss import VideoLightsLoss
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -460,7 +460,7 @@ def _layer_sizes(config: VideoLightsConfig) -> tuple[int, int, int, float]:
 def packaged_model(model: PlainRelease) -> VideoLightsForMomentRetrieval:
     """The package's model with the same weights."""
     from videolights_hf import VideoLightsForMomentRetrieval
-    from videolights_hf.conversion import convert_state_dict
+    from videolights_hf.convert.checkpoints import convert_state_dict
 
     packaged = VideoLightsForMomentRetrieval(model.config)
     packaged.load_state_dict(convert_state_dict(model.state_dict(), model.config))

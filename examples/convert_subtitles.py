@@ -30,7 +30,7 @@ def parse_arguments() -> argparse.Namespace:
 
 def run(arguments: argparse.Namespace) -> None:
     """Convert, and report."""
-    from videolights_hf.pretraining import (
+    from videolights_hf.corpus import (
         annotated_durations,
         convert_subtitles,
         find_subtitles,

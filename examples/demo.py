@@ -19,8 +19,8 @@ from rich.table import Table
 from transformers import pipeline
 
 import videolights_hf  # noqa: F401  registers the pipeline
-from videolights_hf.visualization import plot_moments
-from videolights_hf.world import ANNOTATIONS_FILE, demo_checkpoint, demo_videos
+from videolights_hf.demo import ANNOTATIONS_FILE, demo_checkpoint, demo_videos
+from videolights_hf.visualization.moments import plot_moments
 
 
 def read_annotations() -> dict[str, list[dict[str, Any]]]:

@@ -94,6 +94,15 @@ def run(arguments: argparse.Namespace) -> None:
     """Caption, score, extract, and build the dataset."""
     import torch
 
+    from videolights_hf.corpus import (
+        Captioner,
+        candidate_videos,
+        generate_corpus,
+        get_form,
+        get_scorer_class,
+        leave_out,
+        read_vids,
+    )
     from videolights_hf.data import get_dataset_spec, read_annotations
     from videolights_hf.extraction import (
         Processes,
@@ -102,15 +111,6 @@ def run(arguments: argparse.Namespace) -> None:
         extract_feature_dataset,
         find_videos,
         load_backbones,
-    )
-    from videolights_hf.pretraining import (
-        Captioner,
-        candidate_videos,
-        generate_corpus,
-        get_form,
-        get_scorer_class,
-        leave_out,
-        read_vids,
     )
 
     annotations = dict(arguments.annotations)

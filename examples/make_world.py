@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from videolights_hf.world import SPLITS, make_world
+from videolights_hf.demo import SPLITS, make_world
 
 
 def main() -> None:

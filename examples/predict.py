@@ -13,7 +13,7 @@ import argparse
 from transformers import pipeline
 
 import videolights_hf  # noqa: F401  registers the pipeline
-from videolights_hf.visualization import format_time, plot_moments
+from videolights_hf.visualization.moments import format_time, plot_moments
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("video", help="video file")

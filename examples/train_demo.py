@@ -21,7 +21,7 @@ from transformers import AutoConfig, Trainer, TrainingArguments, set_seed
 
 from videolights_hf import VideoLightsConfig, VideoLightsForMomentRetrieval, VideoLightsProcessor
 from videolights_hf.data import VideoLightsDataCollator, draw_generator, make_labels
-from videolights_hf.world import ANNOTATIONS_FILE, CLIP_SECONDS
+from videolights_hf.demo import ANNOTATIONS_FILE, CLIP_SECONDS
 
 
 class WorldDataset(Dataset):

@@ -28,7 +28,7 @@ from transformers import (
     get_cosine_schedule_with_warmup,
 )
 
-from videolights_hf.world import (
+from videolights_hf.demo import (
     BACKGROUNDS,
     COLOURS,
     SHAPES,

@@ -23,7 +23,7 @@ from torch.nn import functional as F
 from tqdm.auto import tqdm
 from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel, CLIPTokenizer, get_cosine_schedule_with_warmup
 
-from videolights_hf.world import Query, SceneKind, all_kinds, draw_scene, render_scene_frame
+from videolights_hf.demo import Query, SceneKind, all_kinds, draw_scene, render_scene_frame
 
 IMAGE_SIZE = 64
 MAX_TOKENS = 32

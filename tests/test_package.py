@@ -26,7 +26,7 @@ def test_import_loads_neither_torch_nor_transformers():
     [
         "import videolights_hf; from transformers import AutoConfig, AutoModel, AutoProcessor, pipelines",
         "from transformers import AutoConfig, AutoModel, AutoProcessor, pipelines; import videolights_hf",
-        "import videolights_hf.models.modeling_videolights; from transformers import AutoConfig, AutoModel, "
+        "import videolights_hf.models.videolights.modeling; from transformers import AutoConfig, AutoModel, "
         "AutoProcessor, pipelines",
         "import videolights_hf; from transformers import CLIPModel, AutoConfig, AutoModel, AutoProcessor, pipelines",
         "from videolights_hf import VideoMomentRetrievalPipeline; from transformers import AutoConfig, AutoModel, "

@@ -4,7 +4,7 @@ import sys
 import torch
 
 from benchmarks.extraction import main
-from tests.extraction.samples import write_corpus, write_numbered
+from tests.support.corpora import write_corpus, write_numbered
 
 
 def test_each_backbone_is_measured_alone_and_all_together(tmp_path, capsys, monkeypatch):

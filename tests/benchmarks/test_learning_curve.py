@@ -5,7 +5,7 @@ import torch
 from typer.testing import CliRunner
 
 from benchmarks import learning_curve, plain_release
-from tests.training.samples import make_tables
+from tests.support.training import make_tables
 from videolights_hf import VideoLightsForMomentRetrieval
 
 HEADLINE = dict.fromkeys(learning_curve.HEADLINES, 0.0)

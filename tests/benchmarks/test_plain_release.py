@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from benchmarks.plain_release import PlainRelease, keep_labels_of_lost_clips, misplaced_mask, packaged_model
-from tests.golden import GoldenCase, golden_folder
-from tests.models.factories import random_inputs, random_labels, tiny_config
-from videolights_hf.conversion import config_from_release, read_release_checkpoint, revert_state_dict
-from videolights_hf.models.layers_videolights import VideoLightsAttentionBase
+from tests.support.factories import random_inputs, random_labels, tiny_config
+from tests.support.golden import GoldenCase, golden_folder
+from videolights_hf.convert.checkpoints import config_from_release, read_release_checkpoint, revert_state_dict
+from videolights_hf.models.attention import VideoLightsAttentionBase
 
 DRAWS = 1500
 # Dropouts of the plain model, and of the package's: patterns of their names.

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from tests.extraction.samples import write_corpus, write_numbered
-from tests.helpers import make_tiny_clip
+from tests.support.corpora import write_corpus, write_numbered
+from tests.support.helpers import make_tiny_clip
 from videolights_hf.cli.main import app
-from videolights_hf.models.video_videolights import read_video_metadata
+from videolights_hf.video.reader import read_video_metadata
 
 ROOT = Path(__file__).parents[2]
 runner = CliRunner(env={"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"})

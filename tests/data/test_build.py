@@ -19,7 +19,7 @@ from videolights_hf.data.collator import VideoLightsDataCollator
 from videolights_hf.data.dataset import FeatureDataset, table_backbones
 from videolights_hf.data.specs import get_dataset_spec
 from videolights_hf.data.tables import decode_array, export_parquet, load_feature_dataset, row_to_annotation
-from videolights_hf.models.configuration_videolights import VideoLightsConfig
+from videolights_hf.models.videolights.configuration import VideoLightsConfig
 
 
 def report_of(corpus, output="built"):

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 from videolights_hf.data import build_feature_dataset
 from videolights_hf.data.collator import VideoLightsDataCollator
 from videolights_hf.data.dataset import FeatureDataset, ItemBuilder, table_backbones
-from videolights_hf.models.configuration_videolights import VideoLightsConfig
+from videolights_hf.models.videolights.configuration import VideoLightsConfig
 
 VIDEO, TEXT = (("slowfast", 6), ("clip", 4)), (("clip", 4), ("blip2", 3))
 

@@ -12,12 +12,12 @@ from transformers import pipeline
 from typer.testing import CliRunner
 
 from examples import generate_pretraining_data, train
-from tests.helpers import make_tiny_clip
-from tests.pretraining.tiny_models import save_blip_captioner, save_blip_retrieval
+from tests.support.helpers import make_tiny_clip
+from tests.support.tiny_captioners import save_blip_captioner, save_blip_retrieval
 from videolights_hf import VideoLightsProcessor
 from videolights_hf.data import get_dataset_spec, load_feature_dataset, read_annotations, read_backbone_checkpoints
 from videolights_hf.data.tables import decode_array
-from videolights_hf.world import make_world
+from videolights_hf.demo import make_world
 
 PRETRAINING = dataclasses.replace(get_dataset_spec("pretraining"), clip_length=1.0)
 WIDTHS = {"video_backbones": [["clip", 24]], "text_backbones": [["clip", 32]]}

@@ -14,7 +14,7 @@ from examples.train_demo_captioner import (
     main,
     names_rightly,
 )
-from videolights_hf.world import Query, SceneKind, all_kinds
+from videolights_hf.demo import Query, SceneKind, all_kinds
 
 KIND = SceneKind("red", "star", "dots")
 

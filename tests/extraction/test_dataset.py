@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from tests.extraction.samples import NumberBackbone, write_corpus
-from tests.helpers import make_tiny_clip, write_video
-from tests.tiny_backbones import make_tiny_blip2, make_tiny_slowfast
+from tests.support.corpora import NumberBackbone, write_corpus
+from tests.support.helpers import make_tiny_clip, write_video
+from tests.support.tiny_backbones import make_tiny_blip2, make_tiny_slowfast
 from videolights_hf import (
     VideoFeatures,
     VideoLightsConfig,
@@ -14,11 +14,11 @@ from videolights_hf import (
     VideoLightsProcessor,
     VideoMomentRetrievalPipeline,
 )
+from videolights_hf.backbones.runner import VideoEncoder
 from videolights_hf.data import FeatureBuildError, FeatureDataset, VideoLightsDataCollator
 from videolights_hf.data.tables import decode_array
 from videolights_hf.extraction import extract_feature_dataset, find_videos
-from videolights_hf.models.encoding_videolights import VideoEncoder
-from videolights_hf.models.video_videolights import read_video_metadata
+from videolights_hf.video.reader import read_video_metadata
 
 
 def extract(folder, videos, *backbones, annotations=None, **settings):

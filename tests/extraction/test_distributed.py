@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.extraction.distributed_run import run
-from tests.extraction.samples import write_corpus
-from tests.helpers import make_tiny_clip
-from videolights_hf.models.video_videolights import read_video_metadata
+from tests.support.corpora import write_corpus
+from tests.support.extraction_distributed_run import run
+from tests.support.helpers import make_tiny_clip
+from videolights_hf.video.reader import read_video_metadata
 
 ROOT = Path(__file__).parents[2]
 
@@ -59,7 +59,7 @@ def two(inputs, tmp_path_factory):
     output = tmp_path_factory.mktemp("two")
     command = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
     command += ["--main_process_port", "0", "--mixed_precision", "no", "--dynamo_backend", "no", "--num_machines", "1"]
-    command += ["-m", "tests.extraction.distributed_run", str(output), *arguments(inputs, output)]
+    command += ["-m", "tests.support.extraction_distributed_run", str(output), *arguments(inputs, output)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     finished = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=400)
     assert finished.returncode == 0, finished.stderr[-3000:]

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests.extraction import killed_run
-from tests.extraction.samples import write_corpus
+from tests.support.corpora import write_corpus
 
 ROOT = Path(__file__).parents[2]
 
@@ -42,7 +42,7 @@ def environment():
 @pytest.mark.parametrize("seed", [0, 1])
 def test_a_run_that_was_killed_at_any_moment_and_repeated_gives_the_same_bits(videos, whole, tmp_path, seed):
     finished = subprocess.run(
-        [sys.executable, "-m", "tests.extraction.killed_run", str(videos), str(tmp_path), str(seed)],
+        [sys.executable, "-m", "tests.support.extraction_killed_run", str(videos), str(tmp_path), str(seed)],
         cwd=ROOT,
         env=environment(),
         capture_output=True,

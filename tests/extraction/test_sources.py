@@ -3,9 +3,9 @@ import os
 import numpy as np
 import pytest
 
-from tests.extraction.samples import NumberBackbone, write_numbered
+from tests.support.corpora import NumberBackbone, write_numbered
+from videolights_hf.backbones.runner import VideoEncoder
 from videolights_hf.extraction import VideoSource, find_videos
-from videolights_hf.models.encoding_videolights import VideoEncoder
 
 
 def touch(*paths):
@@ -157,13 +157,13 @@ class TestParts:
         self.check(VideoSource(whole, start=13, end=23), VideoSource(alone))
 
     def test_an_array(self):
-        from tests.helpers import numbered_frames
+        from tests.support.helpers import numbered_frames
 
         whole = numbered_frames(range(100))
         self.check(VideoSource(whole, 5, start=4, end=13), VideoSource(whole[20:65], 5))
 
     def test_a_start_between_two_frames(self):
-        from tests.helpers import numbered_frames
+        from tests.support.helpers import numbered_frames
 
         # Frame 10 is on show from 10 s to 11 s: clip 0 (10.5 to 12.5 s) has its middle at 11.5 s, before frame 12.
         (video,) = self.encode(VideoSource(numbered_frames(range(100)), 1, start=10.5, end=16.5))
@@ -178,7 +178,7 @@ class TestParts:
         assert part.metadata.fps == 5
 
     def test_reading_a_part_does_not_decode_what_is_before_it(self, tmp_path, monkeypatch):
-        from videolights_hf.models import video_sources_videolights
+        from videolights_hf.video import sources as video_sources_videolights
 
         path = write_numbered(tmp_path / "whole.mp4", 200, options={"g": "10"})
         decoded = []

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from tests.extraction.samples import NumberBackbone
-from tests.helpers import make_tiny_clip
-from tests.tiny_backbones import make_tiny_blip2
+from tests.support.corpora import NumberBackbone
+from tests.support.helpers import make_tiny_clip
+from tests.support.tiny_backbones import make_tiny_blip2
 from videolights_hf.extraction import SettingsMismatchError, extract_text_features
 from videolights_hf.extraction import text as text_module
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from tests.extraction.samples import NumberBackbone, write_corpus, write_numbered
-from tests.helpers import make_tiny_clip
+from tests.support.corpora import NumberBackbone, write_corpus, write_numbered
+from tests.support.helpers import make_tiny_clip
+from videolights_hf.backbones.runner import VideoEncoder
 from videolights_hf.extraction import SettingsMismatchError, extract_video_features, find_videos
 from videolights_hf.extraction import video as video_module
-from videolights_hf.models.encoding_videolights import VideoEncoder
 
 
 def extract(videos, output, *backbones, **settings):

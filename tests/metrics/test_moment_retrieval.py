@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from tests.metrics import reference
-from tests.metrics.samples import random_moment_queries
+from tests.support.metric_samples import random_moment_queries
 from videolights_hf.metrics.moment_retrieval import (
     LENGTH_RANGES,
     MAP_IOU_THRESHOLDS,

@@ -4,7 +4,7 @@ import pytest
 from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoConfig
 
-from tests.models.factories import tiny_config
+from tests.support.factories import tiny_config
 from videolights_hf import VideoLightsConfig
 
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.golden import GoldenCase, golden_batch, golden_folder, load_release_model
-from videolights_hf.conversion import convert_state_dict, revert_state_dict
+from tests.support.golden import GoldenCase, golden_batch, golden_folder, load_release_model
+from videolights_hf.convert.checkpoints import convert_state_dict, revert_state_dict
 
 CASES = ("base", "no_fra", "highlight_only")
 
@@ -105,7 +105,7 @@ def test_gradients_equal_the_release(case):
 def test_matching_equals_the_release(case):
     if not case.losses["matched"]:
         pytest.skip("the case has no matcher")
-    from videolights_hf.models.matcher_videolights import VideoLightsMatcher
+    from videolights_hf.models.matching import VideoLightsMatcher
 
     output = case.model(**case.batch)
     labels = case.batch["labels"]

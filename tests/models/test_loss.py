@@ -1,8 +1,15 @@
 import pytest
 import torch
 
-from tests.models.factories import random_inputs, random_labels, tiny_config, tiny_model
-from videolights_hf.models.loss_videolights import (
+from tests.support.factories import random_inputs, random_labels, tiny_config, tiny_model
+from videolights_hf.models.matching import VideoLightsMatcher
+from videolights_hf.models.spans import (
+    center_width_to_start_end,
+    generalized_temporal_iou,
+    start_end_to_center_width,
+    temporal_iou,
+)
+from videolights_hf.models.videolights.loss import (
     class_error,
     giou_loss,
     hard_positive_negative_loss,
@@ -14,13 +21,6 @@ from videolights_hf.models.loss_videolights import (
     rank_contrastive_loss,
     saliency_cosine_loss,
     span_loss,
-)
-from videolights_hf.models.matcher_videolights import VideoLightsMatcher
-from videolights_hf.models.spans_videolights import (
-    center_width_to_start_end,
-    generalized_temporal_iou,
-    start_end_to_center_width,
-    temporal_iou,
 )
 
 

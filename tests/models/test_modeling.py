@@ -5,7 +5,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from tests.models.factories import random_inputs, random_labels, tiny_config, tiny_model
+from tests.support.factories import random_inputs, random_labels, tiny_config, tiny_model
 from videolights_hf import VideoLightsForMomentRetrieval, VideoLightsModel, VideoLightsMomentRetrievalOutput
 
 ARCHITECTURES = {

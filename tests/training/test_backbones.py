@@ -4,11 +4,11 @@ import pytest
 from typer.testing import CliRunner
 
 from examples import train
-from tests.helpers import make_tiny_clip
-from tests.training.samples import make_tables
+from tests.support.helpers import make_tiny_clip
+from tests.support.training import make_tables
 from tests.training.test_run import BRIEF, brief
 from videolights_hf import VideoLightsProcessor
-from videolights_hf.data.backbones import write_backbone_checkpoints
+from videolights_hf.data.provenance import write_backbone_checkpoints
 from videolights_hf.training import VideoLightsTrainer, train_recipe
 
 

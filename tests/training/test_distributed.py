@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.training.distributed_run import run
+from tests.support.training_distributed_run import run
 from videolights_hf.metrics import read_json_lines
 
 ROOT = Path(__file__).parents[2]
@@ -38,7 +38,7 @@ def two(tmp_path_factory):
     """What two processes with batches of two saw."""
     folder = tmp_path_factory.mktemp("two")
     launch(
-        ["-m", "tests.training.distributed_run"],
+        ["-m", "tests.support.training_distributed_run"],
         str(folder),
         json.dumps(SIZES),
         json.dumps({"per_device_train_batch_size": 2, "per_device_eval_batch_size": 2}),

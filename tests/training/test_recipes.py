@@ -1,6 +1,6 @@
 import pytest
 
-from tests.training.samples import SMALL, TEXT_WIDTHS, VIDEO_WIDTHS, make_tables
+from tests.support.training import SMALL, TEXT_WIDTHS, VIDEO_WIDTHS, make_tables
 from videolights_hf.data.tables import VIDEOS
 from videolights_hf.training import list_recipes, load_recipe, train_recipe
 from videolights_hf.training.run import build_model

@@ -10,8 +10,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.training.resumable_run import make_trainer
-from tests.training.samples import end_weights, small_config, small_trainer
+from tests.support.training import end_weights, small_config, small_trainer
+from tests.support.training_resumable_run import make_trainer
 from videolights_hf.training import find_resumable_checkpoint
 from videolights_hf.training.checkpoints import checkpoint_fault
 
@@ -69,7 +69,7 @@ def test_resumed_run_ends_with_the_same_weights_and_log(tmp_path, settings):
 @pytest.mark.parametrize("settings", [{}, {"ema_decay": 0.7, "train_sampling_strategy": "group_by_length"}])
 def test_killed_process_resumes_to_the_same_bits(tmp_path, settings):
     def run(folder, *options):
-        command = [sys.executable, "-m", "tests.training.resumable_run", str(tmp_path / folder)]
+        command = [sys.executable, "-m", "tests.support.training_resumable_run", str(tmp_path / folder)]
         command += ["--settings", json.dumps(settings), *options]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)

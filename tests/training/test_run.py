@@ -8,7 +8,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from tests.training.samples import SMALL, make_tables
+from tests.support.training import SMALL, make_tables
 from videolights_hf import VideoLightsForMomentRetrieval, VideoLightsProcessor
 from videolights_hf.data import FeatureDataset
 from videolights_hf.metrics import read_json_lines

@@ -5,7 +5,7 @@ import torch
 from torch.utils.data import DataLoader
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
-from tests.training.samples import (
+from tests.support.training import (
     end_weights,
     make_tables,
     small_arguments,

@@ -47,7 +47,7 @@ def convert(
     if reverse and given:
         raise typer.BadParameter("a model folder knows its backbones; leave this out with --reverse", param_hint=given)
 
-    from videolights_hf.conversion import convert_checkpoint, convert_to_release
+    from videolights_hf.convert.checkpoints import convert_checkpoint, convert_to_release
 
     with no_progress_bars_in_logs():
         if reverse:

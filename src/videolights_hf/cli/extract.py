@@ -12,8 +12,8 @@ import typer
 from .terminal import no_progress_bars_in_logs, print_line
 
 if TYPE_CHECKING:
+    from videolights_hf.backbones.base import FeatureBackbone
     from videolights_hf.extraction import ExtractionSummary, Processes
-    from videolights_hf.models.backbones_videolights import FeatureBackbone
 
 _LISTED_FAILURES = 10
 

@@ -15,7 +15,7 @@ from .terminal import no_progress_bars_in_logs
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from videolights_hf.models.pipeline_videolights import VideoMomentRetrievalPipeline
+    from videolights_hf.inference.pipeline import VideoMomentRetrievalPipeline
 
 PICTURE_FORMATS = (".jpg", ".pdf", ".png", ".svg")
 
@@ -101,7 +101,7 @@ def predict(
         json_path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         typer.echo(f"Wrote {json_path}")
     if plot_path is not None:
-        from videolights_hf.visualization import plot_moments
+        from videolights_hf.visualization.moments import plot_moments
 
         plot_path.parent.mkdir(parents=True, exist_ok=True)
         plot_moments(results, video).savefig(plot_path, dpi=150)
@@ -126,10 +126,10 @@ def _load(model: str, device: str | None, dtype: Dtype) -> VideoMomentRetrievalP
     from huggingface_hub.errors import StrictDataclassError
     from safetensors import SafetensorError
 
-    from videolights_hf.models.configuration_videolights import VideoLightsConfig
-    from videolights_hf.models.modeling_videolights import VideoLightsForMomentRetrieval
-    from videolights_hf.models.pipeline_videolights import VideoMomentRetrievalPipeline
-    from videolights_hf.models.processing_videolights import VideoLightsProcessor
+    from videolights_hf.inference.pipeline import VideoMomentRetrievalPipeline
+    from videolights_hf.inference.processing import VideoLightsProcessor
+    from videolights_hf.models.videolights.configuration import VideoLightsConfig
+    from videolights_hf.models.videolights.modeling import VideoLightsForMomentRetrieval
 
     if not Path(model).is_dir() and (model.startswith((".", "/", "~")) or model.count("/") > 1):
         raise FileNotFoundError(f"No such model folder: {model}")
@@ -162,7 +162,7 @@ def _table(result: dict[str, Any]) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    from videolights_hf.visualization import format_time
+    from videolights_hf.visualization.moments import format_time
 
     table = Table(title=Text(result["query"], style="bold"), title_justify="left", box=box.SIMPLE_HEAD)
     for column in ("moment", "start", "end", "score"):
@@ -176,7 +176,7 @@ def _table(result: dict[str, Any]) -> Table:
 
 
 def _cut(video: Path, results: list[dict[str, Any]], directory: Path) -> None:
-    from videolights_hf.cutting import cut_moment, moment_file_name
+    from videolights_hf.video.cutting import cut_moment, moment_file_name
 
     for result in results:
         for moment in result["moments"]:

@@ -25,7 +25,7 @@ _EXPORTS = {
     "make_labels": "labels",
     "push_feature_dataset": "tables",
     "read_annotations": "annotations",
-    "read_backbone_checkpoints": "backbones",
+    "read_backbone_checkpoints": "provenance",
     "select_domain": "annotations",
     "table_backbones": "dataset",
 }

@@ -10,7 +10,7 @@ import torch
 from torch.utils.data import Dataset as TorchDataset
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
-from ..models.features_videolights import join_text_features, join_video_features
+from ..backbones.features import join_text_features, join_video_features
 from .annotations import domains_of, is_labelled, select_domain
 from .labels import MAX_WINDOWS, draw_generator, make_labels
 from .specs import unknown_name
@@ -28,7 +28,7 @@ from .tables import (
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from ..models.configuration_videolights import VideoLightsConfig
+    from ..models.videolights.configuration import VideoLightsConfig
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from .specs import unknown_name
 from .tables import QUERIES, VIDEOS, annotation_columns, row_to_annotation
 
 if TYPE_CHECKING:
-    from ..models.configuration_videolights import VideoLightsConfig
+    from ..models.videolights.configuration import VideoLightsConfig
 
 
 class _ParquetTable:

@@ -9,14 +9,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from videolights_hf.backbones.base import FeatureBackbone
 from videolights_hf.data.annotations import read_annotations
-from videolights_hf.data.backbones import write_backbone_checkpoints
+from videolights_hf.data.provenance import write_backbone_checkpoints
 from videolights_hf.data.specs import DatasetSpec, get_dataset_spec
-from videolights_hf.models.backbones_videolights import FeatureBackbone
-from videolights_hf.models.video_videolights import VideoSource
+from videolights_hf.video.reader import VideoSource
 
-from .processes import Processes
-from .summary import ExtractionSummary
+from ..common.failures import ExtractionSummary
+from ..common.processes import Processes
 from .text import extract_text_features, text_feature_folder
 from .video import extract_video_features, video_feature_folder
 

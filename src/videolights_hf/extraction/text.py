@@ -6,14 +6,14 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from videolights_hf.models.backbones_videolights import FeatureBackbone
-from videolights_hf.models.encoding_videolights import run_within_memory
+from videolights_hf.backbones.base import FeatureBackbone
+from videolights_hf.backbones.runner import run_within_memory
 
-from .backbones import backbone_settings
-from .processes import Processes
+from ..backbones.checkpoints import backbone_settings
+from ..common.failures import ExtractionSummary
+from ..common.processes import Processes
 from .progress import ExtractionBar
 from .store import FeatureFolder, check_dtype, check_item_ids, to_stored
-from .summary import ExtractionSummary
 
 SENTENCES_FILE = "queries.json"
 

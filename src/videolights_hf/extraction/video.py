@@ -7,15 +7,15 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from videolights_hf.models.backbones_videolights import FeatureBackbone
-from videolights_hf.models.encoding_videolights import VideoEncoder
-from videolights_hf.models.video_videolights import VideoSource
+from videolights_hf.backbones.base import FeatureBackbone
+from videolights_hf.backbones.runner import VideoEncoder
+from videolights_hf.video.reader import VideoSource
 
-from .backbones import backbone_settings
-from .processes import Processes
+from ..backbones.checkpoints import backbone_settings
+from ..common.failures import ExtractionSummary, Failure, FailureLog
+from ..common.processes import Processes
 from .progress import ExtractionBar
 from .store import FeatureFolder, check_dtype, check_item_ids, to_stored
-from .summary import ExtractionSummary, Failure, FailureLog
 
 # Batches are filled across the videos of a group. Groups are made of all videos before it is looked at what is done, so
 # that what shares a batch, and with it every bit of the features, is the same after an interruption and in any number

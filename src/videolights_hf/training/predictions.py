@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..models.postprocessing_videolights import select_moments
-from ..models.spans_videolights import center_width_to_start_end
+from ..inference.moments import select_moments
+from ..models.spans import center_width_to_start_end
 
 
 def submission_rows(

@@ -14,7 +14,7 @@ import yaml
 from ..data.specs import unknown_name
 
 if TYPE_CHECKING:
-    from ..models.configuration_videolights import VideoLightsConfig
+    from ..models.videolights.configuration import VideoLightsConfig
     from .arguments import VideoLightsTrainingArguments
 
 _FOLDER = Path(str(files(__package__) / "recipes"))
@@ -67,7 +67,7 @@ class Recipe:
 
     def model_config(self, **overrides: Any) -> VideoLightsConfig:
         """The model's configuration; `overrides` are set on top of the recipe's fields."""
-        from ..models.configuration_videolights import VideoLightsConfig
+        from ..models.videolights.configuration import VideoLightsConfig
 
         return VideoLightsConfig.from_preset(self.variant, self.dataset, **{**self.model, **overrides})
 
@@ -165,7 +165,7 @@ def _unknown_key(key: str, known: Iterable[str]) -> str:
 def _fields_of(section: str) -> dict[str, Any]:
     """Names of the fields of a section, with their defaults."""
     if section == "model":
-        from ..models.configuration_videolights import VideoLightsConfig
+        from ..models.videolights.configuration import VideoLightsConfig
 
         return {name: getattr(VideoLightsConfig, name, None) for name in VideoLightsConfig.__annotations__}
     if section == "training":

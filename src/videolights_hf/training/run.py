@@ -19,9 +19,9 @@ from ..data.collator import VideoLightsDataCollator
 from ..data.dataset import FeatureDataset, table_backbones
 from ..data.specs import unknown_name
 from ..data.tables import AUDIO, VIDEO_PREFIX, VIDEOS
-from ..models.configuration_videolights import VideoLightsConfig
-from ..models.modeling_videolights import VideoLightsForMomentRetrieval
-from ..models.processing_videolights import VideoLightsProcessor
+from ..inference.processing import VideoLightsProcessor
+from ..models.videolights.configuration import VideoLightsConfig
+from ..models.videolights.modeling import VideoLightsForMomentRetrieval
 from .checkpoints import find_resumable_checkpoint
 from .recipes import Recipe, load_recipe
 from .trainer import VideoLightsTrainer

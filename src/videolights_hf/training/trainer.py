@@ -20,7 +20,7 @@ from transformers.trainer_utils import EvalLoopOutput, TrainOutput, has_length
 from ..data.annotations import is_labelled
 from ..data.collator import VideoLightsDataCollator
 from ..metrics import evaluate_predictions, infer_dataset, write_predictions
-from ..models.modeling_videolights import VideoLightsForMomentRetrieval
+from ..models.videolights.modeling import VideoLightsForMomentRetrieval
 from .arguments import VideoLightsTrainingArguments
 from .averaging import WeightAverage
 from .callbacks import EpochCallback, EvaluationEpochsCallback, WeightAverageCallback

@@ -1,0 +1,110 @@
+"""Backbones for extraction: where they come from, and what tells one from another."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from videolights_hf.backbones.base import FeatureBackbone
+from videolights_hf.backbones.registry import BACKBONES, get_backbone_class
+from videolights_hf.data.specs import unknown_name
+from videolights_hf.inference.processing import DEFAULT_BACKBONE_CHECKPOINTS
+
+
+def complete_checkpoints(names: Sequence[str], checkpoints: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Where the named backbones are loaded from: as given, or the public checkpoint.
+
+    Args:
+        names: Names of backbones.
+        checkpoints: For some of them a folder or the id of a Hub repository.
+
+    Returns:
+        Name to folder (absolute) or Hub id, in the order of the names.
+
+    Raises:
+        ValueError: No backbone is named, or one twice; a name is unknown (the nearest is given); a checkpoint is for a
+            backbone that is not named; a backbone has no public checkpoint and none is given.
+    """
+    checkpoints = dict(checkpoints or {})
+    if not names or len(set(names)) < len(names):
+        raise ValueError(f"Name at least one backbone, and each once; got {', '.join(names) or 'none'}.")
+    for name in [*names, *checkpoints]:
+        if name not in BACKBONES and difflib.get_close_matches(name.lower(), BACKBONES, n=1, cutoff=0.5):
+            raise ValueError(unknown_name("backbone", name, BACKBONES))
+        get_backbone_class(name)
+    unused = [name for name in checkpoints if name not in names]
+    if unused:
+        raise ValueError(f"A checkpoint is given for {', '.join(unused)}, which is not among {', '.join(names)}.")
+    completed = {}
+    for name in names:
+        checkpoint = checkpoints.get(name, DEFAULT_BACKBONE_CHECKPOINTS.get(name))
+        if checkpoint is None:
+            raise ValueError(f"The backbone {name!r} has no public checkpoint to load: give the folder of one.")
+        completed[name] = os.path.abspath(checkpoint) if os.path.isdir(checkpoint) else checkpoint
+    return completed
+
+
+def load_backbones(
+    checkpoints: Mapping[str, str],
+    device: str | torch.device | None = None,
+    dtype: torch.dtype | None = None,
+) -> list[FeatureBackbone]:
+    """Load backbones.
+
+    Args:
+        checkpoints: Name to folder or Hub id, as `complete_checkpoints` gives it.
+        device: Where they run; the CPU by default.
+        dtype: Floating-point type they compute in; float32 by default.
+
+    Raises:
+        ValueError: A name is unknown, or the device is not there.
+        OSError: A checkpoint cannot be loaded: it does not exist, is damaged, or its download was interrupted.
+    """
+    backbones = []
+    for name, checkpoint in checkpoints.items():
+        backbone_class = get_backbone_class(name)
+        try:
+            backbone = backbone_class.from_pretrained(checkpoint, dtype=dtype)
+        # What a broken connection or a damaged file raises depends on the libraries below.
+        except Exception as error:
+            reason = str(error).strip().split("\n")[0] or type(error).__name__
+            raise OSError(
+                f"The backbone {name!r} cannot be loaded from {checkpoint}: {reason} If a download was interrupted, "
+                "repeat the command: it goes on where it stopped."
+            ) from error
+        try:
+            backbones.append(backbone.to(device))
+        except (RuntimeError, AssertionError) as error:
+            raise ValueError(f"Cannot run on the device {str(device)!r}: {error}") from error
+    return backbones
+
+
+def backbone_settings(backbone: FeatureBackbone, checkpoint: str | None) -> dict[str, Any]:
+    """What identifies a backbone, as `extraction.json` keeps it.
+
+    `checkpoint` tells people where it came from; that the weights are the same is told by `weights`, a digest of all
+    of them, which is the same wherever they are stored.
+    """
+    modules = [value for value in vars(backbone).values() if isinstance(value, torch.nn.Module)]
+    tensors = [tensor for module in modules for tensor in module.state_dict().values()]
+    types = sorted({str(t.dtype).removeprefix("torch.") for t in tensors if t.is_floating_point()})
+    return {
+        "backbone": backbone.name,
+        "checkpoint": checkpoint,
+        "weights": weights_digest(tensors) if tensors else None,
+        "compute_dtype": ", ".join(types) or None,
+    }
+
+
+def weights_digest(tensors: Sequence[torch.Tensor]) -> str:
+    """A digest of tensors in any order, since libraries name and order the same weights differently."""
+    digests = []
+    for tensor in tensors:
+        content = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+        digests.append(hashlib.blake2b(content, digest_size=16, person=b"videolights").digest())
+    return hashlib.blake2b(b"".join(sorted(digests)), digest_size=16).hexdigest()

@@ -1,0 +1,201 @@
+"""The public weight files of SlowFast 8x8 R50 to `save_pretrained` folders.
+
+Two files hold this model, trained on Kinetics-400: `SLOWFAST_8x8_R50.pkl`, with the names of Caffe2, and
+`SLOWFAST_8x8_R50.pyth`, from pytorchvideo. Either becomes a folder that [`SlowFastBackbone`] loads.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..backbones.slowfast_network import VideoLightsSlowFastConfig, VideoLightsSlowFastModel
+from .safe_loading import is_torch_file, load_numpy_pickle, load_torch_file
+
+_NORM_TENSORS = ("weight", "bias", "running_mean", "running_var")
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """How a file names the tensors of a layer, and those that have no place in a feature extractor."""
+
+    convolution_suffix: str
+    norm_suffixes: tuple[str, str, str, str]
+    left_out: str
+
+
+_LAYOUTS = {
+    "caffe2": _Layout("_w", ("_s", "_b", "_rm", "_riv"), left_out=r"pred_[wb]|.+_momentum|lr|model_iter"),
+    "pytorchvideo": _Layout(
+        ".weight",
+        (".weight", ".bias", ".running_mean", ".running_var"),
+        left_out=r"blocks\.\d+\.proj\.(weight|bias)|.+\.num_batches_tracked",
+    ),
+}
+
+
+def slowfast_tensor_names(config: VideoLightsSlowFastConfig, layout: str) -> dict[str, str]:
+    """What a public file calls the tensors of [`VideoLightsSlowFastModel`].
+
+    Args:
+        config: The model's configuration.
+        layout: `"caffe2"` or `"pytorchvideo"`.
+
+    Returns:
+        For each tensor, by its name in the model's state dict, its name in the file.
+    """
+    suffixes = _LAYOUTS[layout]
+    names = {}
+    for layer, places in _layers(config):
+        convolution, norm = places[layout]
+        names[f"{layer}.convolution.weight"] = convolution + suffixes.convolution_suffix
+        for tensor, suffix in zip(_NORM_TENSORS, suffixes.norm_suffixes, strict=True):
+            names[f"{layer}.normalization.{tensor}"] = norm + suffix
+    # Which blocks have a shortcut of their own is the model's to say.
+    return {name: names[name] for name in _expected_shapes(config)}
+
+
+def _layers(config: VideoLightsSlowFastConfig) -> Iterator[tuple[str, dict[str, tuple[str, str]]]]:
+    """Every convolution with its normalisation: its name here, and what each layout calls the two."""
+    for path, prefix, pathway in (("slow", "", 0), ("fast", "t_", 1)):
+        stem = f"blocks.0.multipathway_blocks.{pathway}"
+        yield (
+            f"{path}_stem.embedder",
+            {
+                "caffe2": (f"{prefix}conv1", f"{prefix}res_conv1_bn"),
+                "pytorchvideo": (f"{stem}.conv", f"{stem}.norm"),
+            },
+        )
+        for stage, depth in enumerate(config.depths):
+            for index in range(depth):
+                branch = f"{prefix}res{stage + 2}_{index}_branch"
+                block = f"blocks.{stage + 1}.multipathway_blocks.{pathway}.res_blocks.{index}"
+                for part, letter, theirs in (
+                    ("shortcut", "1", "branch1_{}"),
+                    ("reduce", "2a", "branch2.{}_a"),
+                    ("spatial", "2b", "branch2.{}_b"),
+                    ("expand", "2c", "branch2.{}_c"),
+                ):
+                    yield (
+                        f"{path}_stages.{stage}.{index}.{part}",
+                        {
+                            "caffe2": (f"{branch}{letter}", f"{branch}{letter}_bn"),
+                            "pytorchvideo": tuple(f"{block}.{theirs.format(kind)}" for kind in ("conv", "norm")),
+                        },
+                    )
+    for stage in range(len(config.depths)):
+        # Caffe2 calls these layers after the layer of the fast path that they take their input from.
+        source = f"t_res{stage + 1}_{config.depths[stage - 1] - 1}_branch2c_bn" if stage else "t_pool1"
+        fusion = f"blocks.{stage}.multipathway_fusion"
+        yield (
+            f"fusions.{stage}",
+            {
+                "caffe2": (f"{source}_subsample", f"{source}_subsample_bn"),
+                "pytorchvideo": (f"{fusion}.conv_fast_to_slow", f"{fusion}.norm"),
+            },
+        )
+
+
+def read_slowfast_checkpoint(path: str | os.PathLike) -> tuple[dict[str, Any], str]:
+    """Read a public weight file of SlowFast without running anything it holds.
+
+    Args:
+        path: A pickle with Caffe2's names in `blobs`, or a torch file with pytorchvideo's in `model_state`.
+
+    Returns:
+        The arrays or tensors by the file's names, and its layout: `"caffe2"` or `"pytorchvideo"`.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file is broken, holds other objects than tensors, arrays and plain values, or is no weight
+            file of SlowFast.
+    """
+    layout, field, load = (
+        ("pytorchvideo", "model_state", load_torch_file)
+        if is_torch_file(path)
+        else ("caffe2", "blobs", load_numpy_pickle)
+    )
+    content = load(path)
+    weights = content.get(field) if isinstance(content, Mapping) else None
+    if not isinstance(weights, Mapping):
+        raise ValueError(f"{path} holds no `{field}`: it is no public weight file of SlowFast.")
+    return dict(weights), layout
+
+
+def convert_slowfast_state_dict(
+    weights: Mapping[str, Any], config: VideoLightsSlowFastConfig, layout: str
+) -> tuple[dict[str, torch.Tensor], list[str]]:
+    """Rename the tensors of a public weight file.
+
+    Args:
+        weights: Arrays or tensors by the file's names.
+        config: Configuration of the model that they are for.
+        layout: `"caffe2"` or `"pytorchvideo"`.
+
+    Returns:
+        The state dict of [`VideoLightsSlowFastModel`], in single precision, and the names of the tensors that it has
+        no place for: those of the classifier and of the training's state.
+
+    Raises:
+        ValueError: Tensors are missing, unknown, or of other shapes than the configuration's.
+    """
+    names = slowfast_tensor_names(config, layout)
+    unplaced = sorted(weights.keys() - set(names.values()))
+    left_out = [name for name in unplaced if re.fullmatch(_LAYOUTS[layout].left_out, name)]
+    problems = [f"unknown {name}" for name in unplaced if name not in left_out]
+    state_dict = {}
+    for name, shape in _expected_shapes(config).items():
+        source = names[name]
+        if source not in weights:
+            problems.append(f"missing {source}")
+        elif tuple(np.shape(weights[source])) != shape:
+            problems.append(f"{source} has shape {tuple(np.shape(weights[source]))} instead of {shape}")
+        else:
+            state_dict[name] = _as_float_tensor(weights[source])
+    if problems:
+        shown = "; ".join(problems[:10]) + (f"; and {len(problems) - 10} more" if len(problems) > 10 else "")
+        raise ValueError(f"The weights do not fit this SlowFast: {shown}.")
+    return state_dict, left_out
+
+
+def convert_slowfast_checkpoint(
+    checkpoint: str | os.PathLike, output_dir: str | os.PathLike, config: VideoLightsSlowFastConfig | None = None
+) -> list[str]:
+    """Convert a public weight file of SlowFast to a folder that [`SlowFastBackbone`] loads.
+
+    Args:
+        checkpoint: `SLOWFAST_8x8_R50.pkl` (Caffe2's names) or `SLOWFAST_8x8_R50.pyth` (pytorchvideo's).
+        output_dir: Folder to write.
+        config: Configuration of the model in the file; SlowFast 8x8 R50 by default.
+
+    Returns:
+        Names of the file's tensors that were left out: the classifier's and those of the training's state.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file is broken or unsafe, or a tensor is missing, unknown or of another shape; nothing is
+            written then.
+    """
+    weights, layout = read_slowfast_checkpoint(checkpoint)
+    model = VideoLightsSlowFastModel(config or VideoLightsSlowFastConfig()).eval()
+    state_dict, left_out = convert_slowfast_state_dict(weights, model.config, layout)
+    model.load_state_dict(state_dict)
+    model.save_pretrained(output_dir)
+    return left_out
+
+
+def _as_float_tensor(weights: Any) -> torch.Tensor:
+    # A copy, as arrays that come from bytes cannot be written to.
+    return weights.float() if isinstance(weights, torch.Tensor) else torch.from_numpy(np.array(weights, np.float32))
+
+
+def _expected_shapes(config: VideoLightsSlowFastConfig) -> dict[str, tuple[int, ...]]:
+    with torch.device("meta"):
+        state_dict = VideoLightsSlowFastModel(config).state_dict()
+    return {name: tuple(tensor.shape) for name, tensor in state_dict.items()}

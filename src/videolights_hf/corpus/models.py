@@ -1,0 +1,119 @@
+"""What captioners and scorers share: loading, and batches that shrink when memory runs out."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import AutoConfig, AutoProcessor, PreTrainedConfig, PreTrainedModel, ProcessorMixin
+
+from ..backbones.base import load_complete_model
+from ..backbones.checkpoints import weights_digest
+
+DEFAULT_BATCH_SIZE = 32
+
+
+class PictureModel:
+    """A model that looks at pictures, with its processor.
+
+    Args:
+        model: The model. It is put into evaluation mode.
+        processor: Makes its inputs.
+        batch_size: Pictures that pass through the model at once. It is halved, with a warning, when memory runs out.
+
+    Attributes:
+        name: Where the model was loaded from.
+    """
+
+    kind = "model"
+
+    def __init__(self, model: PreTrainedModel, processor: ProcessorMixin, batch_size: int = DEFAULT_BATCH_SIZE):
+        if batch_size < 1:
+            raise ValueError(f"The batch size must be at least 1, got {batch_size}.")
+        self.model = model.eval()
+        self.processor = processor
+        self.batch_size = batch_size
+        self.name = model.config._name_or_path
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What tells it from another one, to be stored beside what it made: `weights`, wherever they are stored."""
+        return {
+            "checkpoint": self.name,
+            "weights": weights_digest(list(self.model.state_dict().values())),
+            "dtype": str(self.model.dtype).removeprefix("torch."),
+        }
+
+    def run_in_batches(self, function: Callable[..., list], *sequences: Sequence) -> list:
+        """Call a function with parts of sequences of one length, and join what it returns."""
+        done: list = []
+        while len(done) < len(sequences[0]):
+            part = slice(len(done), len(done) + self.batch_size)
+            try:
+                done += function(*(sequence[part] for sequence in sequences))
+            except torch.OutOfMemoryError:
+                if self.batch_size == 1:
+                    raise
+                self.batch_size //= 2
+            else:
+                continue
+            # Only here, where the failed call's tensors are gone, can their memory be given back.
+            torch.cuda.empty_cache()
+            warnings.warn(f"Out of memory: the {self.kind} goes on with batches of {self.batch_size}.", stacklevel=2)
+        return done
+
+    def to_device(self, inputs: Any) -> dict[str, torch.Tensor]:
+        """The processor's tensors on the model's device, pixels in its floating-point type."""
+        return {
+            name: value.to(self.model.device, self.model.dtype if value.is_floating_point() else None)
+            for name, value in inputs.items()
+        }
+
+
+def load_config(name: str | os.PathLike, kind: str) -> PreTrainedConfig:
+    """The configuration of a checkpoint.
+
+    Raises:
+        OSError: It cannot be loaded; the message names `kind` and the checkpoint.
+    """
+    path = os.fspath(name)
+    if not Path(path).is_dir() and (path.startswith((".", "/", "~")) or path.count("/") > 1):
+        raise FileNotFoundError(f"There is no folder {path} to load the {kind} from.")
+    return _named(lambda: AutoConfig.from_pretrained(path), path, kind)
+
+
+def load_model(
+    model_class: Any, name: str | os.PathLike, kind: str, device: str | torch.device | None, dtype: torch.dtype | None
+) -> tuple[PreTrainedModel, ProcessorMixin]:
+    """A model with all its weights, and its processor, which needs no torchvision.
+
+    Raises:
+        OSError: It cannot be loaded, or lacks weights: it is one for another task. The message names `kind` and the
+            checkpoint.
+    """
+    path = os.fspath(name)
+    model = _named(lambda: load_complete_model(model_class, path, dtype), path, kind)
+    processor = _named(lambda: AutoProcessor.from_pretrained(path, backend="pil"), path, kind)
+    return model.to(device), processor
+
+
+def as_pictures(frames: Sequence[np.ndarray]) -> list:
+    """Arrays (H, W, 3) uint8 as PIL images, whose layout no processor has to guess."""
+    from PIL import Image
+
+    return [Image.fromarray(frame) for frame in frames]
+
+
+def _named(load: Callable[[], Any], path: str, kind: str) -> Any:
+    try:
+        return load()
+    except OSError as error:
+        raise OSError(
+            f"The {kind} {path} cannot be loaded: {error} If a download broke off, repeat the command: it goes on "
+            "where it stopped."
+        ) from error

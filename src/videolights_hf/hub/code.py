@@ -1,0 +1,130 @@
+"""The code that is saved with a checkpoint: flat files, so that `trust_remote_code` loads it without this package.
+
+The Hub's loader takes files of one folder that import only their neighbors. The package is laid out in rooms; saving
+follows the relative imports of the entry files, gives every module that they reach a flat name, and rewrites the
+import lines.
+"""
+
+from __future__ import annotations
+
+import ast
+from functools import lru_cache
+from pathlib import Path
+
+# The files that `auto_map` names; all others are called after room and module.
+ENTRIES = {
+    "models.videolights.configuration": "configuration",
+    "models.videolights.modeling": "modeling",
+    "inference.processing": "processing",
+    "inference.pipeline": "pipeline",
+}
+SUFFIX = "_videolights"
+AUTO_MAP = {
+    "AutoConfig": "configuration_videolights.VideoLightsConfig",
+    "AutoModel": "modeling_videolights.VideoLightsForMomentRetrieval",
+    "AutoProcessor": "processing_videolights.VideoLightsProcessor",
+}
+CUSTOM_PIPELINES = {
+    "video-moment-retrieval": {
+        "impl": "pipeline_videolights.VideoMomentRetrievalPipeline",
+        "pt": ["AutoModel"],
+        "type": "multimodal",
+    }
+}
+
+# A copy that came with a checkpoint is flat, and called `hub_code_videolights.py`.
+_IN_PACKAGE = Path(__file__).name == "code.py"
+# The loader copies a file's neighbors to its cache by the import lines that it finds in the text, run or not: these
+# make every entry bring all the others, so that a loaded copy can save itself again.
+_ALL_ENTRIES = "\n\nif False:\n" + "".join(f"    from .{name}{SUFFIX} import __name__\n" for name in ENTRIES.values())
+
+
+def flat_name(module: str) -> str:
+    """Name of a module in a checkpoint: `video.reader` is `video_reader_videolights`."""
+    return ENTRIES.get(module, module.replace(".", "_")) + SUFFIX
+
+
+def write_code(folder: Path) -> None:
+    """Write the code into a checkpoint's folder, and delete code files of other versions there.
+
+    A copy that came with a checkpoint writes its own files again.
+
+    Args:
+        folder: The checkpoint's folder.
+
+    Raises:
+        ImportError: A module imports in a way that cannot be followed, so that the copy would be incomplete.
+    """
+    files = flat_files()
+    for stale in folder.glob(f"*{SUFFIX}.py"):
+        if stale.name not in files:
+            stale.unlink()
+    for name, text in files.items():
+        (folder / name).write_text(text, encoding="utf-8")
+
+
+@lru_cache(maxsize=1)
+def flat_files() -> dict[str, str]:
+    """Text of each code file of a checkpoint, by its name."""
+    here = Path(__file__).parent
+    if not _IN_PACKAGE:
+        return {path.name: path.read_text(encoding="utf-8") for path in sorted(here.glob(f"*{SUFFIX}.py"))}
+    return flatten(here.parent, list(ENTRIES))
+
+
+def flatten(package: Path, entries: list[str]) -> dict[str, str]:
+    """Flat files of some modules of a package and of all that they import from it.
+
+    Args:
+        package: Folder of the package.
+        entries: Dotted names of modules, relative to the package.
+
+    Returns:
+        Text of each file, by its name.
+
+    Raises:
+        ImportError: A module imports in a way that cannot be followed.
+    """
+    files, waiting = {}, list(entries)
+    for module in waiting:
+        text = (package / f"{module.replace('.', '/')}.py").read_text(encoding="utf-8")
+        lines = text.splitlines(keepends=True)
+        for node in ast.walk(ast.parse(text)):
+            imported = _imported_module(package, module, node)
+            if imported is None:
+                continue
+            written = f"from {'.' * node.level}{node.module} import"
+            line = lines[node.lineno - 1]
+            if written not in line:
+                raise ImportError(f"{module}, line {node.lineno}: write this import as `{written} ...`.")
+            lines[node.lineno - 1] = line.replace(written, f"from .{flat_name(imported)} import")
+            if imported not in waiting:
+                waiting.append(imported)
+        files[f"{flat_name(module)}.py"] = "".join(lines) + (_ALL_ENTRIES if module == "hub.code" else "")
+    return files
+
+
+def _imported_module(package: Path, importer: str, node: ast.AST) -> str | None:
+    """The module of the package that a statement imports from, if it does.
+
+    Raises:
+        ImportError: It imports from the package in another way than `from .module import name`.
+    """
+    where = f"{importer}, line {getattr(node, 'lineno', 0)}"
+    if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in ("import_module", "__import__"):
+        raise ImportError(f"{where}: an import by name cannot travel with a checkpoint.")
+    absolute = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+    if isinstance(node, ast.ImportFrom) and not node.level:
+        absolute = [node.module or ""]
+    if any(name.split(".")[0] == package.name for name in absolute):
+        raise ImportError(f"{where}: code that travels with a checkpoint imports its neighbors by relative imports.")
+    if not isinstance(node, ast.ImportFrom) or not node.level:
+        return None
+    parents = importer.split(".")[: -node.level]
+    module = ".".join([*parents, node.module or ""])
+    if node.module is None or not (package / f"{module.replace('.', '/')}.py").is_file():
+        raise ImportError(f"{where}: import names from a module (`from .module import name`), not a package.")
+    return module
+
+
+__all__ = ["AUTO_MAP", "CUSTOM_PIPELINES", "write_code"]

@@ -1,0 +1,111 @@
+"""Makes transformers' Auto classes and `pipeline` know VideoLights, without importing them before they are used.
+
+`import videolights_hf` stays quick: each registration waits for the transformers module that it adds to.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+
+
+def _register_config() -> None:
+    from transformers import AutoConfig
+
+    from videolights_hf.models.videolights.configuration import VideoLightsConfig
+
+    AutoConfig.register(VideoLightsConfig.model_type, VideoLightsConfig, exist_ok=True)
+
+
+def _register_model() -> None:
+    from transformers import AutoModel
+
+    from videolights_hf.models.videolights.configuration import VideoLightsConfig
+    from videolights_hf.models.videolights.modeling import VideoLightsForMomentRetrieval
+
+    AutoModel.register(VideoLightsConfig, VideoLightsForMomentRetrieval, exist_ok=True)
+
+
+def _register_processor() -> None:
+    from transformers import AutoProcessor
+
+    from videolights_hf.inference.processing import VideoLightsProcessor
+    from videolights_hf.models.videolights.configuration import VideoLightsConfig
+
+    AutoProcessor.register(VideoLightsConfig, VideoLightsProcessor, exist_ok=True)
+
+
+def _register_pipeline() -> None:
+    from videolights_hf.inference.pipeline import register_pipeline
+
+    register_pipeline()
+
+
+# The transformers modules that hold a register, with what adds to it; an entry goes when it is made.
+_pending: dict[str, Callable[[], None]] = {
+    "transformers.models.auto.configuration_auto": _register_config,
+    "transformers.models.auto.modeling_auto": _register_model,
+    "transformers.models.auto.processing_auto": _register_processor,
+    "transformers.pipelines": _register_pipeline,
+}
+# Modules that are being imported, the outermost first.
+_loading: list[str] = []
+
+
+def _register_loaded() -> None:
+    """Make every registration whose transformers module is there.
+
+    Our modules import from all over transformers, so nothing is imported while some module of it, or of ours, is still
+    loading: what comes up then waits until the outermost of them is done.
+    """
+    if _loading:
+        return
+    for library in list(_pending):
+        # Registering imports, which may make other registrations on the way.
+        if library in sys.modules and library in _pending:
+            _pending.pop(library)()
+
+
+class _RegisteringLoader(Loader):
+    """Loads a module as its own loader does, then registers."""
+
+    def __init__(self, loader: Loader):
+        self.loader = loader
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        return self.loader.create_module(spec)
+
+    def exec_module(self, module: ModuleType) -> None:
+        # The module keeps its own loader, which resource and source look-ups ask for.
+        module.__spec__.loader = module.__loader__ = self.loader
+        _loading.append(module.__name__)
+        try:
+            self.loader.exec_module(module)
+        finally:
+            _loading.pop()
+        _register_loaded()
+
+
+class _RegistrationFinder(MetaPathFinder):
+    """Stands in front of the other finders and wraps the loaders of transformers' modules and of ours."""
+
+    def find_spec(self, fullname: str, path=None, target=None) -> ModuleSpec | None:
+        if not _pending or not fullname.startswith(("transformers.", "videolights_hf.")):
+            return None
+        # Only the finders behind this one: a second copy of it, left by a reload, must not ask back.
+        for finder in sys.meta_path[sys.meta_path.index(self) + 1 :]:
+            spec = finder.find_spec(fullname, path, target)
+            if spec is not None and spec.loader is not None:
+                spec.loader = _RegisteringLoader(spec.loader)
+                return spec
+        return None
+
+
+def register_with_transformers() -> None:
+    """Register now what transformers has loaded, and the rest when it loads."""
+    _register_loaded()
+    if not any(isinstance(finder, _RegistrationFinder) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _RegistrationFinder())

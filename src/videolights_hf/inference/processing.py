@@ -1,0 +1,451 @@
+"""VideoLights processor: videos and sentences to the model's inputs, the model's outputs to moments in seconds."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from huggingface_hub.errors import HFValidationError
+from transformers import BatchFeature, ProcessorMixin
+from transformers.utils import logging
+
+from ..backbones.base import FeatureBackbone
+from ..backbones.features import VideoFeatures, make_text_batch, make_video_batch, pair_up
+from ..backbones.runner import VideoEncoder
+from ..backbones.store import BackboneSet
+from ..hub.code import AUTO_MAP
+from ..hub.push import push_saved_folder
+from ..video.reader import VideoInput, VideoReader, clip_grid
+from .predictions import predictions_in_seconds
+
+# There is no public checkpoint of SlowFast that transformers loads: the released weights are converted first.
+DEFAULT_BACKBONE_CHECKPOINTS = {"clip": "openai/clip-vit-base-patch32", "blip2": "Salesforce/blip2-itm-vit-g"}
+
+# What a checkpoint of the model and its processor must agree on.
+_SHARED_WITH_CONFIG = (
+    "video_backbones",
+    "text_backbones",
+    "audio_dim",
+    "clip_length",
+    "max_video_length",
+    "max_text_length",
+)
+
+
+class VideoLightsProcessor(ProcessorMixin):
+    r"""Prepares videos and sentences for VideoLights, and turns its outputs into moments.
+
+    Videos and sentences may be raw, or features of the backbones computed before. A raw video is decoded once for all
+    backbones. Backbones are loaded when first needed, or attached with `set_backbone`.
+
+    Args:
+        video_backbones (`list[list]`): `[name, width]` of each video backbone, in channel order.
+        text_backbones (`list[list]`): `[name, width]` of each text encoder, in channel order.
+        audio_dim (`int`): width of precomputed audio features; 0 means none.
+        clip_length (`float`): seconds a clip.
+        max_video_length (`int`): clips that the model sees at once.
+        max_text_length (`int`): text tokens that the model sees.
+        backbone_checkpoints (`dict[str, str]`, *optional*): where each backbone is loaded from: a Hub id, an absolute
+            path, or a path relative to the folder or repository that the processor comes from, such as
+            `"backbones/clip"`. By default CLIP is the released ViT-B/32, and BLIP-2 the one for image-text retrieval
+            with ViT-g.
+
+    Raises:
+        ValueError: No backbone in a modality, or a size that is not positive.
+
+    Example:
+
+    ```python
+    >>> processor = VideoLightsProcessor([["clip", 512]], [["clip", 512]])
+    >>> video = processor.encode_video("holiday.mp4")
+    >>> inputs = processor(videos=video, text="a dog runs on the beach")
+    >>> outputs = model(**inputs)
+    >>> processor.post_process_moment_retrieval(outputs, [video.duration])[0]["moments"]
+    ```
+    """
+
+    def __init__(
+        self,
+        video_backbones: Sequence[Sequence],
+        text_backbones: Sequence[Sequence],
+        audio_dim: int = 0,
+        clip_length: float = 2.0,
+        max_video_length: int = 75,
+        max_text_length: int = 32,
+        backbone_checkpoints: Mapping[str, str] | None = None,
+    ):
+        for field, backbones in (("video_backbones", video_backbones), ("text_backbones", text_backbones)):
+            if not backbones:
+                raise ValueError(f"`{field}` is empty: name at least one backbone, such as [['clip', 512]].")
+        for field, value in (
+            ("clip_length", clip_length),
+            ("max_video_length", max_video_length),
+            ("max_text_length", max_text_length),
+        ):
+            if not value > 0:
+                raise ValueError(f"`{field}` must be positive, got {value}.")
+        self.video_backbones = [list(pair) for pair in video_backbones]
+        self.text_backbones = [list(pair) for pair in text_backbones]
+        self.audio_dim = audio_dim
+        self.clip_length = float(clip_length)
+        self.max_video_length = max_video_length
+        self.max_text_length = max_text_length
+        if backbone_checkpoints is None:
+            used = {name for name, _ in [*self.video_backbones, *self.text_backbones]}
+            backbone_checkpoints = {
+                name: checkpoint for name, checkpoint in DEFAULT_BACKBONE_CHECKPOINTS.items() if name in used
+            }
+        self._backbones = BackboneSet(self.video_backbones, self.text_backbones, backbone_checkpoints)
+        super().__init__()
+
+    @classmethod
+    def from_config(cls, config: Any, backbone_checkpoints: Mapping[str, str] | None = None) -> VideoLightsProcessor:
+        """Processor for a model's configuration ([`VideoLightsConfig`])."""
+        fields = {field: getattr(config, field) for field in _SHARED_WITH_CONFIG}
+        return cls(**fields, backbone_checkpoints=backbone_checkpoints)
+
+    @property
+    def model_input_names(self) -> list[str]:
+        """Names of the tensors that the processor makes for the model."""
+        names = ["video_features", "video_attention_mask", "text_features", "text_attention_mask"]
+        return [*names, "audio_features"] if self.audio_dim else names
+
+    def check_compatible(self, config: Any) -> None:
+        """Check that the processor makes what a model takes.
+
+        Args:
+            config: The model's [`VideoLightsConfig`].
+
+        Raises:
+            ValueError: They disagree; every field that differs is named with both values.
+        """
+        differences = [
+            f"{field}: processor {getattr(self, field)!r}, model {getattr(config, field)!r}"
+            for field in _SHARED_WITH_CONFIG
+            if getattr(self, field) != getattr(config, field)
+        ]
+        if differences:
+            raise ValueError(
+                f"The processor does not fit the model: {'; '.join(differences)}. Load both from the same checkpoint, "
+                "or make one with `VideoLightsProcessor.from_config(model.config)`."
+            )
+
+    # Backbones
+
+    def set_backbone(self, backbone: FeatureBackbone) -> None:
+        """Attach a backbone; `save_pretrained` will write it beside the processor.
+
+        Raises:
+            ValueError: The processor does not use a backbone of this name, or its widths differ.
+        """
+        self._backbones.attach(backbone)
+
+    def get_backbone(self, name: str) -> FeatureBackbone:
+        """The backbone of this name, loaded from its checkpoint if it is not there yet.
+
+        Raises:
+            ValueError: The backbone is unknown, has no checkpoint, or its widths differ from the processor's.
+            OSError: Its checkpoint does not exist or is incomplete.
+        """
+        return self._backbones.get(name)
+
+    def to(self, device: str | torch.device | None = None, dtype: torch.dtype | None = None) -> VideoLightsProcessor:
+        """Run the backbones, now loaded or later, on this device and in this floating-point type."""
+        self._backbones.to(device, dtype)
+        return self
+
+    @property
+    def backbone_checkpoints(self) -> dict[str, str]:
+        """Where each backbone is loaded from."""
+        return self._backbones.checkpoints
+
+    # Features
+
+    def encode_video(self, video: VideoInput, fps: float | None = None, show_progress: bool = False) -> VideoFeatures:
+        """Features of a raw video from every video backbone, in one decoding pass.
+
+        Args:
+            video: Path, binary file object, array (T, H, W, 3) of RGB uint8, or list of PIL images.
+            fps: Frames per second of an array or list.
+            show_progress: Show a progress bar over the clips.
+
+        Returns:
+            The features, not normalised, with the video's duration.
+
+        Raises:
+            FileNotFoundError: The path does not exist.
+            VideoReadError: The input is not a readable video.
+            ValueError: A backbone cannot run, or `fps` is missing or out of place.
+        """
+        # A video that cannot be read is found before a backbone is downloaded for it.
+        reader = VideoReader(video, fps)
+        backbones = [self.get_backbone(name) for name, _ in self.video_backbones]
+        encoder = VideoEncoder(backbones, self.clip_length)
+        total = len(backbones) * clip_grid(reader.metadata.duration, self.clip_length)[0]
+        with logging.tqdm(total=total, unit="clip", desc="Encoding video", disable=not show_progress) as progress:
+            (result,) = encoder.encode([reader], on_progress=progress.update)
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    def encode_text(self, sentences: str | Sequence[str]) -> list[dict[str, np.ndarray]]:
+        """Token features of sentences from every text encoder.
+
+        Args:
+            sentences: One sentence or several.
+
+        Returns:
+            For each sentence a dictionary of encoder name to array (N, D), not normalised.
+
+        Raises:
+            ValueError: A sentence is empty or no string, or an encoder cannot run.
+        """
+        sentences = [sentences] if isinstance(sentences, str) else list(sentences)
+        for index, sentence in enumerate(sentences):
+            if not isinstance(sentence, str) or not sentence.strip():
+                raise ValueError(f"Sentence {index} is {sentence!r}: describe the moment in words.")
+        encoded = {name: self.get_backbone(name).encode_text(sentences) for name, _ in self.text_backbones}
+        return [{name: features[index] for name, features in encoded.items()} for index in range(len(sentences))]
+
+    def __call__(
+        self,
+        videos: Any = None,
+        text: Any = None,
+        audio: Any = None,
+        fps: float | None = None,
+        return_tensors: Literal["pt", "np"] = "pt",
+    ) -> BatchFeature:
+        """Make a batch of model inputs.
+
+        One video with several sentences is paired with each of them, and one sentence with several videos.
+
+        Args:
+            videos: One video or a list: [`VideoFeatures`], a dictionary of backbone name to array (L, D), or a raw
+                video as `encode_video` takes it.
+            text: One sentence or a list: strings, or dictionaries of encoder name to array (N, D).
+            audio: Audio features (L, audio_dim), one array a video.
+            fps: Frames per second of raw videos given as arrays or lists of images.
+            return_tensors: `"pt"` or `"np"`.
+
+        Returns:
+            `video_features` (B, L, Dv) with the two temporal channels last, `video_attention_mask` (B, L),
+            `text_features` (B, N, Dt), `text_attention_mask` (B, N), and `audio_features` (B, L, Da) if the processor
+            has audio; the masks are 1 on valid positions. Only what was given is in it.
+
+        Raises:
+            ValueError: Nothing given; numbers of videos and sentences that do not pair up; audio missing or out of
+                place; features that are empty, of another width, not finite, or of an unknown backbone; an empty
+                sentence.
+        """
+        if videos is None and text is None:
+            raise ValueError("Give `videos`, `text`, or both.")
+        data: dict[str, np.ndarray] = {}
+        if videos is not None:
+            data |= make_video_batch(
+                [self._features_of(video, fps) for video in _as_list_of_videos(videos)],
+                self.video_backbones,
+                max_length=self.max_video_length,
+                audio=[audio] if getattr(audio, "ndim", None) == 2 else audio,
+                audio_dim=self.audio_dim,
+            )
+        elif audio is not None:
+            raise ValueError("`audio` goes with `videos`.")
+        if text is not None:
+            data |= make_text_batch(
+                self._token_features_of(text), self.text_backbones, max_length=self.max_text_length
+            )
+        if videos is not None and text is not None:
+            data = pair_up(data)
+        return BatchFeature(data, tensor_type=return_tensors)
+
+    def _features_of(self, video: Any, fps: float | None) -> Mapping[str, Any]:
+        if isinstance(video, Mapping):
+            return video
+        return (video if isinstance(video, VideoFeatures) else self.encode_video(video, fps)).features
+
+    def _token_features_of(self, text: Any) -> list[Mapping[str, Any]]:
+        sentences = [text] if isinstance(text, (str, Mapping)) else list(text)
+        raw = [index for index, sentence in enumerate(sentences) if not isinstance(sentence, Mapping)]
+        encoded = self.encode_text([sentences[index] for index in raw]) if raw else []
+        for index, features in zip(raw, encoded, strict=True):
+            sentences[index] = features
+        return sentences
+
+    # Predictions
+
+    def post_process_moment_retrieval(
+        self,
+        outputs: Any,
+        durations: float | Sequence[float],
+        *,
+        video_attention_mask: Any = None,
+        score_threshold: float = 0.0,
+        top_k: int | None = None,
+        nms_threshold: float | None = None,
+        max_after_nms: int = 10,
+        round_to_clips: bool = True,
+        clamp: Literal["duration"] | tuple[float, float] | None = "duration",
+        min_length: float | None = None,
+        max_length: float | None = None,
+        keep: Literal["left", "right", "center"] = "left",
+    ) -> list[dict[str, list]]:
+        """Moments in seconds, and the saliency of every clip.
+
+        The score of a moment is its query's foreground probability. The rules and their order are those of the
+        released evaluation: spans to seconds, sorted by score, four decimals; lengths, clamping, rounding to clips;
+        then temporal NMS. The release clamps to `(0, 150)` on QVHighlights and Charades-STA, and not at all (`None`)
+        on the other datasets; neither lets moments depend on the video's own end, which the default does.
+
+        Args:
+            outputs: The model's output, with `logits` (B, M, 2), class 0 the foreground, `pred_spans` (B, M, 2) as
+                (centre, width) fractions, and `saliency_scores` (B, L).
+            durations: Length in seconds of each video (of what the model saw of it), or one for all.
+            video_attention_mask: (B, L) mask of the inputs. Without it a video has as many clips as its duration
+                implies, at most L.
+            score_threshold: Moments with a lower score are left out.
+            top_k: At most this many moments, the best ones.
+            nms_threshold: Temporal IoU above which the worse of two moments is removed; `None`: no NMS.
+            max_after_nms: At most this many moments are left by the NMS.
+            round_to_clips: Round times to multiples of the clip length, halves to even.
+            clamp: Bounds of the times in seconds, or `None`. `"duration"`: the video's own ends, kept after rounding
+                too, and a moment that rounding left without length becomes the clip that holds its centre.
+            min_length: Stretch shorter moments to this many seconds.
+            max_length: Cut longer moments to this many seconds.
+            keep: What of a stretched or cut moment stays in place.
+
+        Returns:
+            For each sample `{"moments": [{"start", "end", "score"}, ...], "saliency": [float, ...]}`, moments by
+            score, highest first, in seconds; one saliency score for each valid clip.
+
+        Raises:
+            ValueError: Another number of durations than samples, a duration that is not positive, a mask of another
+                shape than the saliency scores, or settings that make no sense.
+        """
+        return predictions_in_seconds(
+            outputs,
+            durations,
+            self.clip_length,
+            video_attention_mask=video_attention_mask,
+            round_to_clips=round_to_clips,
+            score_threshold=score_threshold,
+            top_k=top_k,
+            nms_threshold=nms_threshold,
+            max_after_nms=max_after_nms,
+            clamp=clamp,
+            min_length=min_length,
+            max_length=max_length,
+            keep=keep,
+        )
+
+    # Saving and loading
+
+    def to_dict(self) -> dict[str, Any]:
+        """The settings that `save_pretrained` writes, with the backbones where it puts them."""
+        settings = {field: getattr(self, field) for field in _SHARED_WITH_CONFIG}
+        settings["backbone_checkpoints"] = self._backbones.saved_checkpoints
+        # Where this package is not installed, the code that the model's `save_pretrained` writes is found by this.
+        settings["auto_map"] = {"AutoProcessor": AUTO_MAP["AutoProcessor"]}
+        return {**settings, "processor_class": type(self).__name__}
+
+    def save_pretrained(self, save_directory: str | os.PathLike, push_to_hub: bool = False, **kwargs) -> list[str]:
+        """Write the processor, and beside it the backbones that live in no Hub repository of their own.
+
+        Attached backbones, and those loaded from a folder, go to `backbones/<name>` inside `save_directory`, and the
+        saved settings refer to them by that relative path: the folder, or the repository that it is uploaded to, holds
+        all that is needed.
+
+        Args:
+            save_directory: The folder; it is made if it does not exist.
+            push_to_hub: Upload it to the Hub afterwards.
+            **kwargs: With `push_to_hub`, its arguments; `repo_id` is the folder's name by default.
+
+        Returns:
+            The files written, the backbones' apart.
+        """
+        directory = os.fspath(save_directory)
+        self._backbones.save_pretrained(directory)
+        files = super().save_pretrained(directory)
+        if push_to_hub:
+            self.push_to_hub(kwargs.pop("repo_id", os.path.basename(os.path.abspath(directory))), **kwargs)
+        return files
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        commit_message: str = "Upload processor",
+        commit_description: str | None = None,
+        private: bool | None = None,
+        token: str | bool | None = None,
+        revision: str | None = None,
+        create_pr: bool = False,
+    ) -> str:
+        """Upload the processor and the backbones beside it to a Hub repository, which is made if it does not exist.
+
+        Args:
+            repo_id: The repository.
+            commit_message: Message of the commit.
+            commit_description: More about the commit.
+            private: Whether a new repository is private.
+            token: Access token; by default the one that is logged in.
+            revision: Branch to push to; it is made if it does not exist.
+            create_pr: Open a pull request instead of pushing.
+
+        Returns:
+            Where the commit can be seen.
+        """
+        return push_saved_folder(
+            lambda folder, _: self.save_pretrained(folder),
+            repo_id,
+            private=private,
+            token=token,
+            revision=revision,
+            create_pr=create_pr,
+            commit_message=commit_message,
+            commit_description=commit_description,
+        )
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike, **kwargs) -> VideoLightsProcessor:
+        """Load a processor from a folder or a Hub repository; its backbones are loaded when they are needed.
+
+        Args:
+            pretrained_model_name_or_path: Folder or Hub id.
+            **kwargs: Passed to `ProcessorMixin.from_pretrained` (`revision`, `subfolder`, `token`, ...); settings of
+                the processor given here override the saved ones.
+
+        Raises:
+            OSError: No processor is there.
+        """
+        processor = super().from_pretrained(pretrained_model_name_or_path, **kwargs)
+        processor._backbones.set_origin(pretrained_model_name_or_path, kwargs)
+        return processor
+
+    @classmethod
+    def get_processor_dict(cls, pretrained_model_name_or_path: str | os.PathLike, **kwargs) -> tuple[dict, dict]:
+        """Read the saved settings; transformers would take a missing file for a processor without settings."""
+        try:
+            settings, kwargs = super().get_processor_dict(pretrained_model_name_or_path, **kwargs)
+        except HFValidationError as error:
+            raise OSError(
+                f"{pretrained_model_name_or_path} is neither a folder nor the id of a Hub repository."
+            ) from error
+        if not settings:
+            raise OSError(
+                f"{pretrained_model_name_or_path} holds no processor: there is no processor_config.json. Write one with "
+                "`VideoLightsProcessor.from_config(model.config).save_pretrained(...)`."
+            )
+        return settings, kwargs
+
+
+def _as_list_of_videos(videos: Any) -> list:
+    is_one = isinstance(videos, (VideoFeatures, Mapping, str, os.PathLike)) or hasattr(videos, "read")
+    if is_one or (hasattr(videos, "ndim") and videos.ndim == 4):
+        return [videos]
+    videos = list(videos)
+    # A list of pictures is one video, a list of anything else a batch.
+    is_pictures = bool(videos) and (hasattr(videos[0], "convert") or getattr(videos[0], "ndim", None) == 3)
+    return [videos] if is_pictures else videos

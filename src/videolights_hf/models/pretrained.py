@@ -1,0 +1,134 @@
+"""What VideoLights models share: weight initialisation, saving with code, uploading."""
+
+import copy
+import os
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+from transformers import initialization as init
+
+from ..hub.code import AUTO_MAP, write_code
+from .attention import VideoLightsFeatureRefinement, XavierLinear
+from .videolights.configuration import VideoLightsConfig
+
+# Of the arguments of `save_pretrained(push_to_hub=True)`, those that say where and how to upload.
+_HUB_ARGUMENTS = [
+    "repo_id",
+    "commit_message",
+    "commit_description",
+    "private",
+    "token",
+    "revision",
+    "create_pr",
+    "tags",
+]
+
+
+class VideoLightsPreTrainedModel(PreTrainedModel):
+    """Weight initialisation, saving with code, and the library features that VideoLights models share."""
+
+    config_class = VideoLightsConfig
+    config: VideoLightsConfig
+    base_model_prefix = "model"
+    main_input_name = "video_features"
+    supports_gradient_checkpointing = True
+    accepts_loss_kwargs = False
+    _no_split_modules = [
+        "VideoLightsBidirectionalFusionLayer",
+        "VideoLightsTextToVideoFusionLayer",
+        "VideoLightsEncoderLayer",
+        "VideoLightsDecoderLayer",
+    ]
+    _supports_sdpa = True
+    _supports_flash_attn = True
+    _supports_flex_attn = True
+    _supports_attention_backend = True
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module):
+        """Initialise as the release does: Xavier inside the transformer and FRA, PyTorch's defaults elsewhere."""
+        if isinstance(module, nn.Linear):
+            bound = module.in_features**-0.5
+            if isinstance(module, XavierLinear):
+                init.xavier_uniform_(module.weight, gain=module.gain)
+            else:
+                init.uniform_(module.weight, -bound, bound)
+            if isinstance(module, XavierLinear) and module.zero_bias:
+                init.zeros_(module.bias)
+            else:
+                init.uniform_(module.bias, -bound, bound)
+        elif isinstance(module, nn.Embedding):
+            init.normal_(module.weight)
+        elif isinstance(module, nn.LayerNorm):
+            init.ones_(module.weight)
+            init.zeros_(module.bias)
+        elif isinstance(module, nn.PReLU):
+            init.constant_(module.weight, 0.25)
+        elif isinstance(module, nn.GRU):
+            bound = module.hidden_size**-0.5
+            for parameter in module.parameters():
+                init.uniform_(parameter, -bound, bound)
+        elif isinstance(module, VideoLightsFeatureRefinement):
+            for parameter in module.parameters(recurse=False):
+                init.xavier_uniform_(parameter)
+
+    def save_pretrained(
+        self,
+        save_directory: str | os.PathLike,
+        is_main_process: bool = True,
+        state_dict: dict | None = None,
+        push_to_hub: bool = False,
+        *,
+        include_code: bool = True,
+        **kwargs,
+    ) -> None:
+        """Save weights and configuration, and the code that loads them where this package is not installed.
+
+        Args:
+            save_directory: folder to write; created if it is not there.
+            is_main_process: whether this process writes what all processes share.
+            state_dict: weights to save instead of the model's own.
+            push_to_hub: also upload what is saved to the Hub.
+            include_code: also write the model's Python files, so that `trust_remote_code=True` loads the folder in a
+                process without this package.
+            **kwargs: passed on to `PreTrainedModel.save_pretrained` (`max_shard_size`, `variant`, ...); with
+                `push_to_hub`, also arguments of that method; `repo_id` is the folder's name by default.
+        """
+        hub_arguments = {name: kwargs.pop(name) for name in _HUB_ARGUMENTS if name in kwargs}
+        if include_code:
+            self.config.auto_map = dict(AUTO_MAP)
+        elif hasattr(self.config, "auto_map"):
+            del self.config.auto_map
+        # Transformers empties the dictionary that it saves.
+        weights = dict(state_dict) if push_to_hub and state_dict is not None else state_dict
+        super().save_pretrained(save_directory, is_main_process, weights, **kwargs)
+        if include_code and is_main_process:
+            write_code(Path(save_directory))
+        if push_to_hub and is_main_process:
+            repo_id = hub_arguments.pop("repo_id", Path(save_directory).absolute().name)
+            # Not in the call above, which would upload before the code is there.
+            self.push_to_hub(repo_id, include_code=include_code, state_dict=state_dict, **kwargs, **hub_arguments)
+
+    def push_to_hub(self, repo_id: str, *, include_code: bool = True, **kwargs) -> str:
+        """Upload weights, configuration, code and a model card to a Hub repository, made if it does not exist.
+
+        Args:
+            repo_id: the repository.
+            include_code: also upload the model's Python files, as `save_pretrained` writes them.
+            **kwargs: arguments of `PreTrainedModel.push_to_hub` (`commit_message`, `commit_description`, `private`,
+                `token`, `revision`, `create_pr`, `tags`), and of `save_pretrained`.
+
+        Returns:
+            Where the commit can be seen.
+        """
+        hub_arguments = {name: kwargs.pop(name) for name in _HUB_ARGUMENTS if name in kwargs}
+        # Transformers' method saves by `save_pretrained`, and has no way to pass it arguments.
+        pushed = copy.copy(self)
+        pushed.save_pretrained = partial(self.save_pretrained, include_code=include_code, **kwargs)
+        return super(VideoLightsPreTrainedModel, pushed).push_to_hub(repo_id, **hub_arguments)
+
+
+__all__ = ["VideoLightsPreTrainedModel"]

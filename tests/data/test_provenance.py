@@ -1,0 +1,23 @@
+import pytest
+
+from videolights_hf.data.provenance import BACKBONES_FILE, read_backbone_checkpoints, write_backbone_checkpoints
+
+
+def test_folders_are_noted_absolute_and_hub_ids_as_they_are(tmp_path, monkeypatch):
+    (tmp_path / "clip").mkdir()
+    monkeypatch.chdir(tmp_path)
+    write_backbone_checkpoints(tmp_path, {"clip": "clip", "blip2": "owner/blip2"})
+    monkeypatch.chdir("/")
+    assert read_backbone_checkpoints(tmp_path) == {"clip": str(tmp_path / "clip"), "blip2": "owner/blip2"}
+
+
+@pytest.mark.parametrize("name", ["", "nowhere", "owner/dataset"])
+def test_a_dataset_without_notes_has_none(tmp_path, name):
+    assert read_backbone_checkpoints(f"{tmp_path}/{name}") == {}
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"clip": 3}'])
+def test_damaged_notes_are_an_error(tmp_path, content):
+    (tmp_path / BACKBONES_FILE).write_text(content)
+    with pytest.raises(ValueError, match=BACKBONES_FILE):
+        read_backbone_checkpoints(tmp_path)

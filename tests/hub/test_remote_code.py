@@ -1,0 +1,151 @@
+"""A saved folder loads with its own code in a process where this package is not installed."""
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+import torch
+
+from tests.support.factories import tiny_model
+from tests.support.helpers import make_tiny_clip
+from videolights_hf import VideoFeatures, VideoLightsProcessor, VideoMomentRetrievalPipeline
+
+WITHOUT_PACKAGE = """
+import importlib.abc, json, sys
+
+class Absent(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] == "videolights_hf":
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Absent())
+try:
+    import videolights_hf
+except ModuleNotFoundError:
+    pass
+else:
+    raise SystemExit("the package is installed after all")
+"""
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    clip = make_tiny_clip()
+    model = tiny_model(video_backbones=[["clip", clip.video_dim]], text_backbones=[["clip", clip.text_dim]])
+    processor = VideoLightsProcessor.from_config(model.config)
+    processor.set_backbone(clip)
+    folder = tmp_path_factory.mktemp("checkpoint")
+    VideoMomentRetrievalPipeline(model=model, processor=processor).save_pretrained(folder)
+    return folder, model, processor
+
+
+def run_without_package(script: str, folder, tmp_path) -> dict:
+    environment = {**os.environ, "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "1"}
+    result = subprocess.run(
+        [sys.executable, "-c", WITHOUT_PACKAGE + textwrap.dedent(script), str(folder)],
+        capture_output=True,
+        text=True,
+        env=environment,
+        cwd=tmp_path,
+    )
+    assert result.returncode == 0, result.stderr
+    return json.loads(result.stdout.splitlines()[-1])
+
+
+def test_auto_classes_load_the_folder_and_agree_with_the_package(checkpoint, tmp_path):
+    folder, model, processor = checkpoint
+    rng = np.random.default_rng(0)
+    video, text = rng.standard_normal((9, 24)), rng.standard_normal((4, 32))
+    np.savez(tmp_path / "features.npz", video=video, text=text)
+    found = run_without_package(
+        """
+        import numpy as np
+        from transformers import AutoConfig, AutoModel, AutoProcessor
+        folder = sys.argv[1]
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=True)
+        model = AutoModel.from_pretrained(folder, trust_remote_code=True)
+        processor = AutoProcessor.from_pretrained(folder, trust_remote_code=True)
+        processor.check_compatible(config)
+        arrays = np.load("features.npz")
+        inputs = processor(videos={"clip": arrays["video"]}, text={"clip": arrays["text"]})
+        output = model(**inputs)
+        print(json.dumps({
+            "names": [type(part).__name__ for part in (config, model, processor)],
+            "spans": output.pred_spans.tolist(),
+            "sentence": [list(x["clip"].shape) for x in processor.encode_text(["a red square"])],
+        }))
+        """,
+        folder,
+        tmp_path,
+    )
+    assert found["names"] == ["VideoLightsConfig", "VideoLightsForMomentRetrieval", "VideoLightsProcessor"]
+    inputs = processor(videos={"clip": video}, text={"clip": text})
+    torch.testing.assert_close(torch.tensor(found["spans"]), model(**inputs).pred_spans)
+    assert found["sentence"] == [list(processor.encode_text("a red square")[0]["clip"].shape)]
+
+
+def test_the_pipeline_loads_from_the_folder(checkpoint, tmp_path):
+    folder, model, processor = checkpoint
+    frames = np.random.default_rng(0).integers(0, 256, (24, 64, 64, 3), dtype=np.uint8)
+    np.save(tmp_path / "frames.npy", frames)
+    found = run_without_package(
+        """
+        import numpy as np
+        from transformers import pipeline
+        finder = pipeline("video-moment-retrieval", model=sys.argv[1], trust_remote_code=True)
+        print(json.dumps(finder(np.load("frames.npy"), "a red square", fps=2.0)))
+        """,
+        folder,
+        tmp_path,
+    )
+    expected = VideoMomentRetrievalPipeline(model=model, processor=processor)(frames, "a red square", fps=2.0)
+    assert found["query"] == "a red square"
+    assert found["duration"] == expected["duration"]
+    np.testing.assert_allclose(found["saliency"], expected["saliency"], atol=1e-4)
+    assert isinstance(processor.encode_video(frames, fps=2.0), VideoFeatures)
+
+
+def test_a_loaded_copy_saves_a_folder_that_loads_again(checkpoint, tmp_path):
+    folder, _, _ = checkpoint
+    found = run_without_package(
+        """
+        import os
+        from transformers import AutoModel, AutoProcessor
+        model = AutoModel.from_pretrained(sys.argv[1], trust_remote_code=True)
+        processor = AutoProcessor.from_pretrained(sys.argv[1], trust_remote_code=True)
+        model.save_pretrained("again")
+        processor.save_pretrained("again")
+        again = AutoModel.from_pretrained("again", trust_remote_code=True)
+        AutoProcessor.from_pretrained("again", trust_remote_code=True).check_compatible(again.config)
+        same = all((a == b).all() for a, b in zip(model.state_dict().values(), again.state_dict().values()))
+        print(json.dumps({"same": bool(same), "auto_map": json.load(open("again/config.json"))["auto_map"]}))
+        """,
+        folder,
+        tmp_path,
+    )
+    assert found["same"]
+    assert set(found["auto_map"]) == {"AutoConfig", "AutoModel", "AutoProcessor"}
+
+
+def test_files_of_the_checkpoint_import_only_what_they_may():
+    import ast
+
+    from videolights_hf.hub.code import flat_files
+
+    allowed = {"torch", "transformers", "huggingface_hub", "numpy", "scipy", *sys.stdlib_module_names}
+    files = flat_files()
+    for name, text in files.items():
+        tree = ast.parse(text)
+        soft = {id(node) for guard in ast.walk(tree) if isinstance(guard, ast.Try) for node in ast.walk(guard)}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and node.level:
+                assert node.level == 1, (name, node.module)
+                assert f"{node.module}.py" in files, (name, node.module)
+            elif isinstance(node, ast.ImportFrom) and id(node) not in soft:
+                assert node.module.split(".")[0] in allowed, (name, node.module)
+            elif isinstance(node, ast.Import) and id(node) not in soft:
+                assert {alias.name.split(".")[0] for alias in node.names} <= allowed, name

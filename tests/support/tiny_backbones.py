@@ -1,0 +1,94 @@
+"""Tiny BLIP-2 and SlowFast backbones of random weights, beside the tiny CLIP of `tests.support.helpers`."""
+
+from __future__ import annotations
+
+import torch
+from transformers import BertTokenizer, Blip2Config, Blip2ForImageTextRetrieval
+
+from videolights_hf.backbones.blip2 import Blip2Backbone
+from videolights_hf.backbones.slowfast import SlowFastBackbone
+from videolights_hf.backbones.slowfast_network import (
+    VideoLightsSlowFastBatchNorm,
+    VideoLightsSlowFastConfig,
+    VideoLightsSlowFastModel,
+)
+
+
+def make_tiny_word_pieces() -> BertTokenizer:
+    """BERT's tokenizer with a vocabulary of single characters."""
+    characters = [chr(code) for code in range(33, 127)]
+    tokens = [
+        "[PAD]",
+        "[UNK]",
+        "[CLS]",
+        "[SEP]",
+        "[MASK]",
+        *characters,
+        *(f"##{character}" for character in characters),
+    ]
+    return BertTokenizer(vocab={token: index for index, token in enumerate(tokens)}, do_lower_case=True)
+
+
+def make_tiny_blip2(image_size: int = 64, width: int = 32, max_length: int = 512, seed: int = 0) -> Blip2Backbone:
+    """A BLIP-2 backbone of random weights: video and text features `width` wide."""
+    tokenizer = make_tiny_word_pieces()
+    shape = {"intermediate_size": 2 * width, "num_hidden_layers": 2, "num_attention_heads": 2}
+    config = Blip2Config(
+        # An odd width, so that the image encoder's states cannot pass for the Q-Former's; and weights that are not
+        # vanishingly small, as they are by default.
+        vision_config={
+            **shape,
+            "hidden_size": 24,
+            "image_size": image_size,
+            "patch_size": 16,
+            "initializer_range": 0.2,
+        },
+        qformer_config={
+            **shape,
+            "hidden_size": width,
+            "encoder_hidden_size": 24,
+            "cross_attention_frequency": 1,
+            "vocab_size": len(tokenizer),
+            "max_position_embeddings": max_length,
+            "use_qformer_text_input": True,
+            "initializer_range": 0.2,
+        },
+        num_query_tokens=4,
+        image_text_hidden_size=8,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = Blip2ForImageTextRetrieval(config)
+        torch.nn.init.normal_(model.query_tokens)
+    return Blip2Backbone(model, tokenizer)
+
+
+def tiny_slowfast_config(**overrides) -> VideoLightsSlowFastConfig:
+    settings = {
+        "num_frames": 8,
+        "image_size": 32,
+        "embedding_size": 8,
+        "beta_inverse": 4,
+        "hidden_sizes": [16, 32, 48, 64],
+        "depths": [1, 2, 1, 1],
+    }
+    return VideoLightsSlowFastConfig(**{**settings, **overrides})
+
+
+def randomize_norms(model: torch.nn.Module, generator: torch.Generator) -> None:
+    """Give every normalisation statistics and weights of its own, as training does."""
+    for module in model.modules():
+        if isinstance(module, (VideoLightsSlowFastBatchNorm, torch.nn.BatchNorm3d)):
+            for name in ("weight", "running_var"):
+                getattr(module, name).data.uniform_(0.5, 1.5, generator=generator)
+            for name in ("bias", "running_mean"):
+                getattr(module, name).data.uniform_(-0.5, 0.5, generator=generator)
+
+
+def make_tiny_slowfast(seed: int = 0, **overrides) -> SlowFastBackbone:
+    """A SlowFast backbone of random weights: 8 frames of 32 pixels to features 80 wide."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = VideoLightsSlowFastModel(tiny_slowfast_config(**overrides))
+    randomize_norms(model, torch.Generator().manual_seed(seed))
+    return SlowFastBackbone(model)
