@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO_OUTPUT ?= demo_output
 
-.PHONY: demo test lint coverage clean
+.PHONY: demo test lint clean
 
 demo: $(VENV)/.done
 	$(BIN)/python examples/demo.py --output $(DEMO_OUTPUT)
@@ -15,6 +15,8 @@ test: $(VENV)/.done lint
 lint: $(VENV)/.done
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/typos
 
 $(VENV)/.done: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed")'

@@ -26,14 +26,15 @@ import numpy as np
 import torch
 from transformers import Blip2Config, Blip2ForImageTextRetrieval, CLIPConfig, CLIPModel
 
+from videolights_hf.backbones import complete_checkpoints, load_backbones
 from videolights_hf.backbones.base import ClipBackbone, FeatureBackbone
 from videolights_hf.backbones.blip2 import Blip2Backbone
 from videolights_hf.backbones.features import VideoFeatures
 from videolights_hf.backbones.runner import VideoEncoder
 from videolights_hf.backbones.slowfast import SlowFastBackbone
 from videolights_hf.backbones.slowfast_network import VideoLightsSlowFastConfig, VideoLightsSlowFastModel
-from videolights_hf.extraction import VideoSource, complete_checkpoints, find_videos, load_backbones
-from videolights_hf.video.reader import clip_grid
+from videolights_hf.extraction import find_videos
+from videolights_hf.video.reader import VideoSource, clip_grid
 
 SMALL = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4}
 

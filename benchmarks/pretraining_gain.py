@@ -25,10 +25,11 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from videolights_hf.backbones import complete_checkpoints, load_backbones
 from videolights_hf.corpus import Captioner, SimilarityScorer, generate_corpus, leave_out
 from videolights_hf.data import get_dataset_spec, read_annotations, read_backbone_checkpoints
 from videolights_hf.demo import ANNOTATIONS_FILE, CLIP_SECONDS, FRAME_SIZE, SPLITS, demo_checkpoint, make_world
-from videolights_hf.extraction import complete_checkpoints, extract_feature_dataset, find_videos, load_backbones
+from videolights_hf.extraction import extract_feature_dataset, find_videos
 from videolights_hf.training import load_recipe, train_recipe
 
 if TYPE_CHECKING:

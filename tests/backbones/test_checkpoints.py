@@ -3,9 +3,9 @@ import torch
 
 from tests.support.helpers import make_tiny_clip
 from tests.support.tiny_backbones import make_tiny_slowfast
+from videolights_hf.backbones import complete_checkpoints, load_backbones
 from videolights_hf.backbones.base import ClipBackbone
 from videolights_hf.backbones.checkpoints import backbone_settings
-from videolights_hf.extraction import complete_checkpoints, load_backbones
 
 
 class TestCheckpoints:

@@ -5,7 +5,8 @@ import pytest
 
 from tests.support.corpora import NumberBackbone, write_numbered
 from videolights_hf.backbones.runner import VideoEncoder
-from videolights_hf.extraction import VideoSource, find_videos
+from videolights_hf.extraction import find_videos
+from videolights_hf.video.reader import VideoSource
 
 
 def touch(*paths):

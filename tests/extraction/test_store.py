@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from videolights_hf.extraction.store import FeatureFolder, SettingsMismatchError, check_item_ids, to_stored
+from videolights_hf.extraction.store import FeatureFolder, SettingsMismatchError, to_stored
 
 SETTINGS = {"backbone": "clip", "checkpoint": "a/b", "weights": "1234", "clip_length": 2.0, "dtype": "float16"}
 
@@ -110,9 +110,3 @@ class TestValues:
         for value in (np.nan, np.inf):
             with pytest.raises(ValueError, match="not finite"):
                 to_stored(np.float32([[value]]), "float32")
-
-    @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "../a", "a\\b", "C:a", "a\0"])
-    def test_ids_are_plain_file_names(self, name):
-        check_item_ids(["a", 1, "x_-1.0"])
-        with pytest.raises(ValueError, match="cannot be the name"):
-            check_item_ids(["a", name])

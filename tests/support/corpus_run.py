@@ -11,9 +11,10 @@ from unittest import mock
 
 import torch
 
+from videolights_hf.common.processes import Processes
 from videolights_hf.corpus import Captioner, MatchingScorer, corpus, generate_corpus
 from videolights_hf.corpus.journal import Journal
-from videolights_hf.extraction import Processes, find_videos
+from videolights_hf.extraction import find_videos
 
 # Sampled, so that captions differ between frames, and show where a run's random numbers depend on its past.
 GENERATION = {"do_sample": True, "num_beams": 1, "max_new_tokens": 4}

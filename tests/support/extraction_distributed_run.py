@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from videolights_hf.cli.main import app
-from videolights_hf.extraction import Processes
+from videolights_hf.common.processes import Processes
 from videolights_hf.extraction.store import FeatureFolder
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import ClassVar, TypeVar
 
 import numpy as np
@@ -17,6 +17,7 @@ import torch
 from transformers import AutoTokenizer, CLIPImageProcessorPil, CLIPModel, PreTrainedModel
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
+from ..common.batches import iterate_batches
 from ..video.reader import FrameRequirement
 
 Model = TypeVar("Model", bound=PreTrainedModel)
@@ -216,12 +217,6 @@ class ClipBackbone(FeatureBackbone):
         tokenizer = AutoTokenizer.from_pretrained(name, **hub_kwargs)
         image_processor = CLIPImageProcessorPil.from_pretrained(name, **hub_kwargs)
         return cls(model, tokenizer, image_processor).to(device)
-
-
-def iterate_batches(items: Sequence, size: int) -> Iterator:
-    """Consecutive slices of a sequence, of `size` items and a last one of what remains."""
-    for start in range(0, len(items), size):
-        yield items[start : start + size]
 
 
 def load_complete_model(

@@ -12,7 +12,8 @@ import torch
 from transformers import AutoTokenizer, Blip2ForImageTextRetrieval, BlipImageProcessorPil
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
-from .base import FeatureBackbone, iterate_batches, load_complete_model
+from ..common.batches import iterate_batches
+from .base import FeatureBackbone, load_complete_model
 
 # What BLIP-2's own preprocessing does to a sentence.
 _DROPPED_CHARACTERS = re.compile(r'[.!"()*#:;~]')

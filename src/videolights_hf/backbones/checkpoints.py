@@ -12,8 +12,9 @@ import torch
 
 from videolights_hf.backbones.base import FeatureBackbone
 from videolights_hf.backbones.registry import BACKBONES, get_backbone_class
-from videolights_hf.data.specs import unknown_name
 from videolights_hf.inference.processing import DEFAULT_BACKBONE_CHECKPOINTS
+
+from ..common.messages import unknown_name
 
 
 def complete_checkpoints(names: Sequence[str], checkpoints: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -6,16 +6,14 @@ are filled across videos.
 
 from __future__ import annotations
 
-import gc
-import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
-import torch
 
+from ..common.batches import run_within_memory
 from ..video.background import BackgroundDecoder, FramesDecoded, VideoOpened
 from ..video.reader import VideoReader, VideoSource
 from .base import FeatureBackbone
@@ -170,37 +168,11 @@ class _ClipQueue:
     def _run(self, size: int) -> int:
         batch = [self._clips.popleft() for _ in range(size)]
         frames = np.concatenate([clip for _, clip in batch])
-        features = run_within_memory(self.backbone, lambda: self.backbone.encode_frames(frames))
+        features = run_within_memory(
+            self.backbone, f"the backbone {self.backbone.name!r}", lambda: self.backbone.encode_frames(frames)
+        )
         name = self.backbone.name
         for (encoding, _), row in zip(batch, features, strict=True):
             encoding.rows[name].append(row)
             encoding.num_queued -= 1
         return size
-
-
-def run_within_memory(backbone: FeatureBackbone, run: Callable[[], Result]) -> Result:
-    """Run a backbone, and again with half its batch size for as long as the device's memory does not suffice.
-
-    Args:
-        backbone: The backbone; its `batch_size` stays halved.
-        run: What to run.
-
-    Raises:
-        torch.OutOfMemoryError: There is not enough memory for a batch of one.
-    """
-    while True:
-        try:
-            return run()
-        except torch.OutOfMemoryError as error:
-            if backbone.batch_size == 1:
-                raise
-            message = str(error).splitlines()[0]
-        # Only now has the failed run let go of its tensors.
-        gc.collect()
-        torch.cuda.empty_cache()
-        backbone.batch_size //= 2
-        warnings.warn(
-            f"The device ran out of memory ({message}): the backbone {backbone.name!r} goes on with batches of "
-            f"{backbone.batch_size}.",
-            stacklevel=2,
-        )

@@ -7,7 +7,8 @@ import os
 import numpy as np
 import torch
 
-from .base import FeatureBackbone, iterate_batches, load_complete_model
+from ..common.batches import iterate_batches
+from .base import FeatureBackbone, load_complete_model
 from .slowfast_network import VideoLightsSlowFastModel
 
 

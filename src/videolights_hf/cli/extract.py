@@ -13,7 +13,8 @@ from .terminal import no_progress_bars_in_logs, print_line
 
 if TYPE_CHECKING:
     from videolights_hf.backbones.base import FeatureBackbone
-    from videolights_hf.extraction import ExtractionSummary, Processes
+    from videolights_hf.common.processes import Processes
+    from videolights_hf.extraction import ExtractionSummary
 
 _LISTED_FAILURES = 10
 
@@ -105,8 +106,9 @@ def extract(
 
         videolights extract videos/ features/ --annotations train=train.jsonl --dataset-output data/mine
     """
+    from videolights_hf.common.processes import Processes
     from videolights_hf.data import get_dataset_spec, read_annotations
-    from videolights_hf.extraction import Processes, extract_video_features, find_videos
+    from videolights_hf.extraction import extract_video_features, find_videos
 
     if audio_features is not None and dataset_output is None:
         raise typer.BadParameter("these go into a dataset: give --dataset-output", param_hint="--audio-features")
@@ -179,7 +181,7 @@ def _load(
 ) -> tuple[dict[str, str], list[FeatureBackbone]]:
     import torch
 
-    from videolights_hf.extraction import complete_checkpoints, load_backbones
+    from videolights_hf.backbones import complete_checkpoints, load_backbones
 
     listed = [name.strip() for name in names.split(",") if name.strip()]
     sizes = _named(batch_sizes, "--batch-size", "NAME=CLIPS")

@@ -1,4 +1,4 @@
-"""What an extraction did, and what it could not do."""
+"""Videos that a run over a folder could not use."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from .files import write_text
+
 FAILURES_FILE = "failed.jsonl"
 
 
 @dataclass(frozen=True)
 class Failure:
-    """A video without features.
+    """A video that could not be used.
 
     Attributes:
         vid: The video.
@@ -28,25 +30,6 @@ class Failure:
     def to_json(self) -> str:
         """The failure as a line of `failed.jsonl`."""
         return json.dumps({"vid": self.vid, "path": self.path, "error": self.error}) + "\n"
-
-
-@dataclass(frozen=True)
-class ExtractionSummary:
-    """What an extraction did, in all its processes.
-
-    Attributes:
-        done: Items whose features were computed.
-        skipped: Items whose features were there already.
-        failed: Items without features, sorted.
-    """
-
-    done: int
-    skipped: int
-    failed: tuple[Failure, ...] = ()
-
-    def __str__(self) -> str:
-        counts = f"{self.done} done, {self.skipped} already there, {len(self.failed)} failed"
-        return f"{counts} ({FAILURES_FILE} names them)" if self.failed else counts
 
 
 class FailureLog:
@@ -75,8 +58,6 @@ class FailureLog:
         """Write all failures of the run; no file, if there are none."""
         lines = [failure.to_json() for failure in failures]
         if lines:
-            partial = self.path.with_suffix(".partial")
-            partial.write_text("".join(lines), encoding="utf-8")
-            partial.replace(self.path)
+            write_text(self.path, "".join(lines))
         else:
             self.clear()

@@ -12,7 +12,7 @@ import torch
 from transformers import AutoModelForImageTextToText, GenerationConfig, PreTrainedModel, ProcessorMixin
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
 
-from ..data.specs import unknown_name
+from ..common.messages import unknown_name
 from .models import DEFAULT_BATCH_SIZE, PictureModel, as_pictures, load_config, load_model
 
 DEFAULT_GENERATION: dict[str, Any] = {"max_new_tokens": 30, "num_beams": 3, "do_sample": False}

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 
-from ..data.specs import unknown_name
+from ..common.messages import unknown_name
 from ..video.reader import clip_grid, frame_times
 
 INTERVAL_LENGTH = 10.0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from transformers import AutoConfig, AutoProcessor, PreTrainedConfig, PreTrained
 
 from ..backbones.base import load_complete_model
 from ..backbones.checkpoints import weights_digest
+from ..common.batches import run_in_batches
 
 DEFAULT_BATCH_SIZE = 32
 
@@ -50,22 +50,8 @@ class PictureModel:
         }
 
     def run_in_batches(self, function: Callable[..., list], *sequences: Sequence) -> list:
-        """Call a function with parts of sequences of one length, and join what it returns."""
-        done: list = []
-        while len(done) < len(sequences[0]):
-            part = slice(len(done), len(done) + self.batch_size)
-            try:
-                done += function(*(sequence[part] for sequence in sequences))
-            except torch.OutOfMemoryError:
-                if self.batch_size == 1:
-                    raise
-                self.batch_size //= 2
-            else:
-                continue
-            # Only here, where the failed call's tensors are gone, can their memory be given back.
-            torch.cuda.empty_cache()
-            warnings.warn(f"Out of memory: the {self.kind} goes on with batches of {self.batch_size}.", stacklevel=2)
-        return done
+        """Call a function on batches of sequences of one length and join its results."""
+        return run_in_batches(self, f"the {self.kind}", function, *sequences)
 
     def to_device(self, inputs: Any) -> dict[str, torch.Tensor]:
         """The processor's tensors on the model's device, pixels in its floating-point type."""

@@ -18,7 +18,7 @@ from transformers import (
     ProcessorMixin,
 )
 
-from ..data.specs import unknown_name
+from ..common.messages import unknown_name
 from .models import DEFAULT_BATCH_SIZE, PictureModel, as_pictures, load_config, load_model
 
 _RETRIEVAL_MODELS = {"blip": BlipForImageTextRetrieval, "blip-2": Blip2ForImageTextRetrieval}

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..data.annotations import FileProblemsError
+from ..common.json_lines import FileProblemsError
 
 SUBTITLE_ENDINGS = (".srt", ".vtt", ".jsonl")
 

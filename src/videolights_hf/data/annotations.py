@@ -9,11 +9,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .specs import DatasetSpec, get_dataset_spec, unknown_name
+from ..common.json_lines import FileProblemsError
+from ..common.messages import unknown_name
+from .specs import DatasetSpec, get_dataset_spec
 
 # Durations are written with two or three digits while windows are not always cut to them.
 _TIME_TOLERANCE = 1e-3
-_MAX_LISTED_PROBLEMS = 10
 _LABEL_FIELDS = ("relevant_windows", "relevant_clip_ids", "saliency_scores", "label")
 _REQUIRED_FIELDS = {
     "graded": ("relevant_windows", "relevant_clip_ids", "saliency_scores"),
@@ -22,23 +23,6 @@ _REQUIRED_FIELDS = {
     "binary": ("label", "domain"),
 }
 _LABEL_RANGES = {"annotators": (1, 5), "binary": (0, 1)}
-
-
-class FileProblemsError(ValueError):
-    """Text files that cannot be used.
-
-    Attributes:
-        problems: Every problem found, as `"FILE:LINE: what is wrong"`.
-    """
-
-    subject = "files"
-
-    def __init__(self, problems: Sequence[str]) -> None:
-        self.problems = list(problems)
-        listed = "\n".join(f"  {problem}" for problem in self.problems[:_MAX_LISTED_PROBLEMS])
-        more = len(self.problems) - _MAX_LISTED_PROBLEMS
-        tail = f"\n  ... and {more} more" if more > 0 else ""
-        super().__init__(f"{len(self.problems)} problem(s) in the {self.subject}:\n{listed}{tail}")
 
 
 class AnnotationError(FileProblemsError):

@@ -11,9 +11,9 @@ from torch.utils.data import Dataset as TorchDataset
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from ..backbones.features import join_text_features, join_video_features
+from ..common.messages import unknown_name
 from .annotations import domains_of, is_labelled, select_domain
 from .labels import MAX_WINDOWS, draw_generator, make_labels
-from .specs import unknown_name
 from .tables import (
     AUDIO,
     TEXT_PREFIX,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable
 from dataclasses import dataclass
+
+from ..common.messages import unknown_name
 
 
 @dataclass(frozen=True)
@@ -78,12 +78,3 @@ def get_dataset_spec(dataset: str | DatasetSpec) -> DatasetSpec:
     if dataset not in DATASETS:
         raise ValueError(unknown_name("dataset", dataset, DATASETS))
     return DATASETS[dataset]
-
-
-def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
-    """An error message for a name that does not exist, with the nearest one that does."""
-    known = sorted(known)
-    nearest = {candidate.lower(): candidate for candidate in known}
-    matches = difflib.get_close_matches(str(name).lower(), nearest, n=1, cutoff=0.5)
-    hint = f" Did you mean {nearest[matches[0]]!r}?" if matches else ""
-    return f"Unknown {kind} {name!r}.{hint} Known: {', '.join(known)}."

@@ -12,10 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from torch.utils.data import IterableDataset, get_worker_info
 
+from ..common.messages import unknown_name
 from .annotations import select_domain
 from .dataset import EpochCounter, ItemBuilder
 from .labels import draw_generator
-from .specs import unknown_name
 from .tables import QUERIES, VIDEOS, annotation_columns, row_to_annotation
 
 if TYPE_CHECKING:

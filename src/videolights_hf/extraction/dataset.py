@@ -15,8 +15,8 @@ from videolights_hf.data.provenance import write_backbone_checkpoints
 from videolights_hf.data.specs import DatasetSpec, get_dataset_spec
 from videolights_hf.video.reader import VideoSource
 
-from ..common.failures import ExtractionSummary
 from ..common.processes import Processes
+from .summary import ExtractionSummary
 from .text import extract_text_features, text_feature_folder
 from .video import extract_video_features, video_feature_folder
 

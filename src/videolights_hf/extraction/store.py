@@ -9,7 +9,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator, Mapping
-from pathlib import Path, PureWindowsPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -144,19 +144,6 @@ class FeatureFolder:
                 f"{self.path} holds features of other settings: {'; '.join(differences)}. Choose another folder, or "
                 "repeat those settings."
             )
-
-
-def check_item_ids(ids: Iterator[int | str]) -> None:
-    """Check that ids are plain file names.
-
-    Raises:
-        ValueError: One would lead out of a folder, or is no name.
-    """
-    for item_id in ids:
-        name = str(item_id)
-        # The rules of Windows paths are the stricter ones: both slashes and drive letters.
-        if name in ("", ".", "..") or "\0" in name or PureWindowsPath(name).name != name:
-            raise ValueError(f"The id {name!r} cannot be the name of a feature file.")
 
 
 def to_stored(features: np.ndarray, dtype: str) -> np.ndarray:

@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from videolights_hf.backbones.base import FeatureBackbone
-from videolights_hf.backbones.runner import run_within_memory
 
 from ..backbones.checkpoints import backbone_settings
-from ..common.failures import ExtractionSummary
+from ..common.batches import run_within_memory
+from ..common.ids import check_ids
 from ..common.processes import Processes
 from .progress import ExtractionBar
-from .store import FeatureFolder, check_dtype, check_item_ids, to_stored
+from .store import FeatureFolder, check_dtype, to_stored
+from .summary import ExtractionSummary
 
 SENTENCES_FILE = "queries.json"
 
@@ -63,7 +64,7 @@ def extract_text_features(
         torch.OutOfMemoryError: A single sentence does not fit into the device's memory.
     """
     check_dtype(dtype)
-    check_item_ids(queries)
+    check_ids(queries)
     queries = {str(qid): query for qid, query in queries.items()}
     if not queries:
         raise ValueError("There are no sentences to extract features of.")
@@ -108,7 +109,9 @@ def extract_text_features(
 
 
 def _extract(encoder: FeatureBackbone, folder: FeatureFolder, queries: Mapping[str, str], dtype: str) -> None:
-    states = run_within_memory(encoder, lambda: encoder.encode_text(list(queries.values())))
+    states = run_within_memory(
+        encoder, f"the backbone {encoder.name!r}", lambda: encoder.encode_text(list(queries.values()))
+    )
     arrays = [{"last_hidden_state": features} for features in states]
     pooled = encoder.pool_text(states)
     if pooled is not None:

@@ -12,10 +12,12 @@ from videolights_hf.backbones.runner import VideoEncoder
 from videolights_hf.video.reader import VideoSource
 
 from ..backbones.checkpoints import backbone_settings
-from ..common.failures import ExtractionSummary, Failure, FailureLog
+from ..common.failures import Failure, FailureLog
+from ..common.ids import check_ids
 from ..common.processes import Processes
 from .progress import ExtractionBar
-from .store import FeatureFolder, check_dtype, check_item_ids, to_stored
+from .store import FeatureFolder, check_dtype, to_stored
+from .summary import ExtractionSummary
 
 # Batches are filled across the videos of a group. Groups are made of all videos before it is looked at what is done, so
 # that what shares a batch, and with it every bit of the features, is the same after an interruption and in any number
@@ -72,7 +74,7 @@ def extract_video_features(
         ImportError: PyAV is not installed.
     """
     check_dtype(dtype)
-    check_item_ids(videos)
+    check_ids(videos)
     if not videos:
         raise ValueError("There are no videos to extract features of.")
     processes = processes or Processes.current()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from ..data.specs import unknown_name
+from ..common.messages import unknown_name
 
 if TYPE_CHECKING:
     from ..models.videolights.configuration import VideoLightsConfig

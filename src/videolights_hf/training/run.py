@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from transformers import set_seed
 
+from ..common.messages import unknown_name
 from ..data.annotations import domains_of
 from ..data.collator import VideoLightsDataCollator
 from ..data.dataset import FeatureDataset, table_backbones
-from ..data.specs import unknown_name
 from ..data.tables import AUDIO, VIDEO_PREFIX, VIDEOS
 from ..inference.processing import VideoLightsProcessor
 from ..models.videolights.configuration import VideoLightsConfig

@@ -1,0 +1,45 @@
+from .backbones.base import ClipBackbone, FeatureBackbone
+from .backbones.blip2 import Blip2Backbone
+from .backbones.features import VideoFeatures
+from .backbones.runner import VideoEncoder
+from .backbones.slowfast import SlowFastBackbone
+from .backbones.slowfast_network import VideoLightsSlowFastConfig, VideoLightsSlowFastModel
+from .convert.checkpoints import convert_checkpoint, convert_to_release
+from .convert.slowfast import convert_slowfast_checkpoint
+from .inference.pipeline import VideoMomentRetrievalPipeline
+from .inference.processing import VideoLightsProcessor
+from .models.outputs import VideoLightsModelOutput, VideoLightsMomentRetrievalOutput
+from .models.pretrained import VideoLightsPreTrainedModel
+from .models.videolights.configuration import VideoLightsConfig
+from .models.videolights.loss import VideoLightsLoss
+from .models.videolights.modeling import VideoLightsForMomentRetrieval, VideoLightsModel
+from .video.reader import VideoSource
+from .visualization.moments import plot_moments
+
+__version__: str
+
+__all__ = [
+    "Blip2Backbone",
+    "ClipBackbone",
+    "FeatureBackbone",
+    "SlowFastBackbone",
+    "VideoEncoder",
+    "VideoFeatures",
+    "VideoLightsConfig",
+    "VideoLightsForMomentRetrieval",
+    "VideoLightsLoss",
+    "VideoLightsModel",
+    "VideoLightsModelOutput",
+    "VideoLightsMomentRetrievalOutput",
+    "VideoLightsPreTrainedModel",
+    "VideoLightsProcessor",
+    "VideoLightsSlowFastConfig",
+    "VideoLightsSlowFastModel",
+    "VideoMomentRetrievalPipeline",
+    "VideoSource",
+    "__version__",
+    "convert_checkpoint",
+    "convert_slowfast_checkpoint",
+    "convert_to_release",
+    "plot_moments",
+]

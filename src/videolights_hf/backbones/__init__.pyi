@@ -1,0 +1,17 @@
+from .base import ClipBackbone, FeatureBackbone
+from .blip2 import Blip2Backbone
+from .checkpoints import complete_checkpoints, load_backbones
+from .features import VideoFeatures
+from .runner import VideoEncoder
+from .slowfast import SlowFastBackbone
+
+__all__ = [
+    "Blip2Backbone",
+    "ClipBackbone",
+    "FeatureBackbone",
+    "SlowFastBackbone",
+    "VideoEncoder",
+    "VideoFeatures",
+    "complete_checkpoints",
+    "load_backbones",
+]

@@ -1,0 +1,93 @@
+"""Files that appear whole or not at all, and leave the older file in place until then."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import itertools
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+PARTIAL_SUFFIX = ".partial"
+
+_OUT_OF_SPACE = (errno.ENOSPC, errno.EDQUOT)
+# A partial file untouched for a day is nobody's work in progress, whatever machine wrote it.
+_ABANDONED_AFTER = 24 * 3600
+_counter = itertools.count()
+
+
+@contextlib.contextmanager
+def written_aside(path: str | os.PathLike) -> Iterator[Path]:
+    """Write a file under another name beside it, and rename it when it is complete.
+
+    Args:
+        path: The file. What it held before stays until the new content is complete, also when the disk runs full.
+
+    Yields:
+        The path to write to.
+
+    Raises:
+        OSError: The file cannot be written; a full disk is named as such, with what to do.
+    """
+    target = Path(path)
+    # The name says whose work in progress it is, and does not grow with the target's name.
+    partial = target.parent / f".{socket.gethostname()}-{os.getpid()}-{next(_counter)}{PARTIAL_SUFFIX}"
+    try:
+        yield partial
+        partial.replace(target)
+    except OSError as error:
+        if error.errno in _OUT_OF_SPACE:
+            raise OSError(
+                error.errno,
+                "The disk is full; everything written before is complete. Make room and repeat the command",
+                os.fspath(target),
+            ) from error
+        raise
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+def write_text(path: str | os.PathLike, text: str, *, errors: str = "strict") -> None:
+    """Write a UTF-8 text file whole or not at all; `errors` is the codec's error handler."""
+    with written_aside(path) as partial:
+        partial.write_text(text, encoding="utf-8", errors=errors)
+
+
+def write_json(path: str | os.PathLike, content: Any) -> None:
+    """Write a JSON file, indented, whole or not at all.
+
+    Raises:
+        ValueError: The content holds NaN or infinity, which JSON has no words for.
+    """
+    write_text(path, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n", errors="surrogatepass")
+
+
+def remove_leftovers(folder: str | os.PathLike) -> None:
+    """Delete the partial files that processes which no longer run left in a folder."""
+    for partial in Path(folder).glob(f".*{PARTIAL_SUFFIX}"):
+        # Host names hold hyphens, process numbers do not.
+        host, _, pid = partial.name[1 : -len(PARTIAL_SUFFIX)].rpartition("-")[0].rpartition("-")
+        with contextlib.suppress(FileNotFoundError):
+            is_dead = host == socket.gethostname() and pid.isdigit() and not is_running(int(pid))
+            if is_dead or time.time() - partial.stat().st_mtime > _ABANDONED_AFTER:
+                partial.unlink()
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process of this machine is running; assumed where it cannot be asked."""
+    # Outside POSIX, signal 0 would end the process instead of asking for it.
+    if os.name != "posix":
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

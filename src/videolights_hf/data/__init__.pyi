@@ -1,0 +1,35 @@
+from .annotations import AnnotationError, domains_of, read_annotations, select_domain
+from .build import FeatureBuildError, build_feature_dataset
+from .collator import VideoLightsDataCollator
+from .dataset import FeatureDataset, ItemBuilder, table_backbones
+from .features import FeatureFileError
+from .labels import LABEL_RULES, draw_generator, make_labels
+from .provenance import read_backbone_checkpoints
+from .specs import DATASETS, DatasetSpec, get_dataset_spec
+from .streaming import StreamingFeatureDataset
+from .tables import export_parquet, load_feature_dataset, push_feature_dataset
+
+__all__ = [
+    "DATASETS",
+    "LABEL_RULES",
+    "AnnotationError",
+    "DatasetSpec",
+    "FeatureBuildError",
+    "FeatureDataset",
+    "FeatureFileError",
+    "ItemBuilder",
+    "StreamingFeatureDataset",
+    "VideoLightsDataCollator",
+    "build_feature_dataset",
+    "domains_of",
+    "draw_generator",
+    "export_parquet",
+    "get_dataset_spec",
+    "load_feature_dataset",
+    "make_labels",
+    "push_feature_dataset",
+    "read_annotations",
+    "read_backbone_checkpoints",
+    "select_domain",
+    "table_backbones",
+]
