@@ -6,7 +6,7 @@ import torch
 from huggingface_hub.errors import StrictDataclassClassValidationError
 from torch import nn
 
-from tests import pytorchvideo_slowfast as reference
+from tests.support import pytorchvideo_slowfast as reference
 from tests.support.tiny_backbones import make_tiny_slowfast, randomize_norms, tiny_slowfast_config
 from videolights_hf import SlowFastBackbone, VideoLightsSlowFastConfig, VideoLightsSlowFastModel
 from videolights_hf.backbones.registry import get_backbone_class

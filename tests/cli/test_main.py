@@ -113,7 +113,7 @@ def test_warnings_for_programmers_are_left_out():
 @pytest.fixture
 def conversions(monkeypatch):
     """Calls of the conversion, by name."""
-    from videolights_hf import conversion
+    from videolights_hf.convert import checkpoints as conversion
 
     calls = []
     for name in ("convert_checkpoint", "convert_to_release"):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.extraction import killed_run
+from tests.support import extraction_killed_run as killed_run
 from tests.support.corpora import write_corpus
 
 ROOT = Path(__file__).parents[2]

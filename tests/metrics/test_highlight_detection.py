@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tests.metrics import reference
+from tests.support import metric_reference as reference
 from tests.support.metric_samples import random_saliency_queries
 from videolights_hf.metrics.common import pad_rows
 from videolights_hf.metrics.highlight_detection import (

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tests.metrics import reference
+from tests.support import metric_reference as reference
 from tests.support.metric_samples import random_moment_queries
 from videolights_hf.metrics.moment_retrieval import (
     LENGTH_RANGES,

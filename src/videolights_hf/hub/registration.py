@@ -1,6 +1,6 @@
-"""Makes transformers' Auto classes and `pipeline` know VideoLights, without importing them before they are used.
+"""Registers VideoLights with transformers' Auto classes and `pipeline`, without importing them early.
 
-`import videolights_hf` stays quick: each registration waits for the transformers module that it adds to.
+`import videolights_hf` stays quick: each registration waits until the transformers module that it adds to is imported.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Callable
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
+from typing import Any
 
 
 def _register_config() -> None:
@@ -44,22 +45,22 @@ def _register_pipeline() -> None:
     register_pipeline()
 
 
-# The transformers modules that hold a register, with what adds to it; an entry goes when it is made.
+# The transformers module that holds each registry, and what adds to it; an entry is removed once it has run.
 _pending: dict[str, Callable[[], None]] = {
     "transformers.models.auto.configuration_auto": _register_config,
     "transformers.models.auto.modeling_auto": _register_model,
     "transformers.models.auto.processing_auto": _register_processor,
     "transformers.pipelines": _register_pipeline,
 }
-# Modules that are being imported, the outermost first.
+# Modules being imported, outermost first.
 _loading: list[str] = []
 
 
 def _register_loaded() -> None:
-    """Make every registration whose transformers module is there.
+    """Run every registration whose transformers module has been imported.
 
-    Our modules import from all over transformers, so nothing is imported while some module of it, or of ours, is still
-    loading: what comes up then waits until the outermost of them is done.
+    Our modules import from all over transformers, so a registration waits while any module of transformers or of this
+    package is still loading.
     """
     if _loading:
         return
@@ -75,11 +76,15 @@ class _RegisteringLoader(Loader):
     def __init__(self, loader: Loader):
         self.loader = loader
 
+    def __getattr__(self, name: str) -> Any:
+        # `python -m` asks for the code, `importlib.resources` for the files.
+        return getattr(self.loader, name)
+
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
         return self.loader.create_module(spec)
 
     def exec_module(self, module: ModuleType) -> None:
-        # The module keeps its own loader, which resource and source look-ups ask for.
+        # The module keeps its own loader, which resource and source look-ups use.
         module.__spec__.loader = module.__loader__ = self.loader
         _loading.append(module.__name__)
         try:
@@ -90,12 +95,12 @@ class _RegisteringLoader(Loader):
 
 
 class _RegistrationFinder(MetaPathFinder):
-    """Stands in front of the other finders and wraps the loaders of transformers' modules and of ours."""
+    """Runs before the other finders and wraps the loaders of transformers' modules and of ours."""
 
     def find_spec(self, fullname: str, path=None, target=None) -> ModuleSpec | None:
         if not _pending or not fullname.startswith(("transformers.", "videolights_hf.")):
             return None
-        # Only the finders behind this one: a second copy of it, left by a reload, must not ask back.
+        # Only the finders after this one: a second copy of it, left by a reload, must not call back.
         for finder in sys.meta_path[sys.meta_path.index(self) + 1 :]:
             spec = finder.find_spec(fullname, path, target)
             if spec is not None and spec.loader is not None:
@@ -105,7 +110,7 @@ class _RegistrationFinder(MetaPathFinder):
 
 
 def register_with_transformers() -> None:
-    """Register now what transformers has loaded, and the rest when it loads."""
+    """Register with what transformers has loaded now, and with the rest when it loads."""
     _register_loaded()
     if not any(isinstance(finder, _RegistrationFinder) for finder in sys.meta_path):
         sys.meta_path.insert(0, _RegistrationFinder())
