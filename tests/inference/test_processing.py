@@ -9,10 +9,11 @@ import torch
 
 from tests.backbones.test_base import FramesOnly
 from tests.support.helpers import make_tiny_clip, numbered_frames, write_video
-from videolights_hf.backbones.features import VideoFeatures, l2_normalize, temporal_channels
+from videolights_hf.backbones.features import VideoFeatures
 from videolights_hf.backbones.registry import BACKBONES
 from videolights_hf.hub import push as hub_videolights
 from videolights_hf.inference import processing as processing_videolights
+from videolights_hf.inference.inputs import l2_normalize, temporal_channels
 from videolights_hf.inference.processing import VideoLightsProcessor
 from videolights_hf.models.videolights.configuration import VideoLightsConfig
 from videolights_hf.video.reader import VideoReadError

@@ -10,8 +10,8 @@ import torch
 from torch.utils.data import Dataset as TorchDataset
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
-from ..backbones.features import join_text_features, join_video_features
 from ..common.messages import unknown_name
+from ..inference.inputs import join_text_features, join_video_features
 from .annotations import domains_of, is_labelled, select_domain
 from .labels import MAX_WINDOWS, draw_generator, make_labels
 from .tables import (

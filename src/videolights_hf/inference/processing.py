@@ -13,12 +13,13 @@ from transformers import BatchFeature, ProcessorMixin
 from transformers.utils import logging
 
 from ..backbones.base import FeatureBackbone
-from ..backbones.features import VideoFeatures, make_text_batch, make_video_batch, pair_up
+from ..backbones.features import VideoFeatures
 from ..backbones.runner import VideoEncoder
 from ..backbones.store import BackboneSet
 from ..hub.code import AUTO_MAP
 from ..hub.push import push_saved_folder
 from ..video.reader import VideoInput, VideoReader, clip_grid
+from .inputs import make_text_batch, make_video_batch, pair_up
 from .predictions import predictions_in_seconds
 
 # There is no public checkpoint of SlowFast that transformers loads: the released weights are converted first.
