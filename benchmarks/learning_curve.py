@@ -1,12 +1,12 @@
 """Learning curves of one recipe over several seeds, beside reference runs.
 
     python benchmarks/learning_curve.py train DATA --seed 2018 --epochs 60 --output runs/curve
-    python benchmarks/learning_curve.py summarise runs/curve --reference reference_training.json --plot curve.png
+    python benchmarks/learning_curve.py summarize runs/curve --reference reference_training.json --plot curve.png
 
 `train` trains the small model of the published comparison (hidden size 64, 4 heads, feed-forward 256, learning rate
 5e-4 without drops) on the splits `train` and `val` of a feature dataset and writes one JSON file per run: the training
 loss of every epoch and the metrics at the epochs asked for. Nothing in the recipe depends on the number of epochs, so
-one run of 60 epochs also gives what a run of 30 ends with. `summarise` prints mean and spread of all runs in a folder
+one run of 60 epochs also gives what a run of 30 ends with. `summarize` prints mean and spread of all runs in a folder
 by number of epochs and draws the losses. `plain_release.py` writes runs of the released model to the same folder.
 """
 
@@ -155,9 +155,9 @@ def _table(rows: dict[tuple[str, str], list[dict[str, float]]], standard_error: 
 
 
 @app.command()
-def summarise(
+def summarize(
     folder: Annotated[Path, typer.Argument(help="Folder that `train` wrote to.")],
-    reference: Annotated[Path | None, typer.Option(help="JSON file with reference runs, labelled 'release'.")] = None,
+    reference: Annotated[Path | None, typer.Option(help="JSON file with reference runs, labeled 'release'.")] = None,
     average_from: Annotated[
         int | None, typer.Option(help="Also average each run over its evaluations from this epoch on.")
     ] = None,
@@ -174,7 +174,7 @@ def summarise(
     for base in against:
         if base not in {run["label"] for run in runs}:
             known = ", ".join(sorted({repr(run["label"]) for run in runs}))
-            raise typer.BadParameter(f"no run is labelled {base!r}; there are {known}", param_hint="--against")
+            raise typer.BadParameter(f"no run is labeled {base!r}; there are {known}", param_hint="--against")
         differences = {}
         for (epochs, label), by_seed in groups.items():
             others = groups.get((epochs, base), {})

@@ -1,7 +1,7 @@
 """The released model in PyTorch's own layers, trained by a plain loop: what the package's training is compared with.
 
     python benchmarks/plain_release.py train DATA --seed 2018 --output runs/curve
-    python benchmarks/plain_release.py initialise DATA runs/initial-2018 --seed 2018
+    python benchmarks/plain_release.py initialize DATA runs/initial-2018 --seed 2018
 
 The released code's numbers are known without dropout, and for batches without its misplaced mask. This is an
 independent model for the rest: attention is `torch.nn.MultiheadAttention`, sequences are put together and taken apart
@@ -9,7 +9,7 @@ as in the release, dropout is drawn where the release draws it, and the mask ove
 order. It builds its layers in the release's order too, so that a seed gives the release's own initial weights, bit for
 bit. Sine embeddings and loss, which know neither dropout nor masks, are the package's.
 
-`train` writes a JSON file of the kind that `learning_curve.py summarise` reads. `initialise` writes the initial weights
+`train` writes a JSON file of the kind that `learning_curve.py summarize` reads. `initialize` writes the initial weights
 of a seed as a model folder, from which `learning_curve.py train --init-from` starts the package's model.
 """
 
@@ -569,7 +569,7 @@ def train(
 
 
 @app.command()
-def initialise(
+def initialize(
     data: Annotated[Path, typer.Argument(help="Feature dataset, for the widths of its backbones.")],
     output: Annotated[Path, typer.Argument(help="Folder of the model.")],
     seed: Annotated[int, typer.Option(help="Seed.")] = 2018,

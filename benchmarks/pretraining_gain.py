@@ -3,9 +3,9 @@
     python examples/train_demo_captioner.py runs/demo_captioner
     python benchmarks/pretraining_gain.py runs/demo_captioner runs/pretraining_gain
 
-Renders videos without labels, a few of which get one labelled query each, and held-out videos; captions the first and
+Renders videos without labels, a few of which get one labeled query each, and held-out videos; captions the first and
 scores them by the demo's CLIP (Algorithm 1 of the paper), extracts features with the same CLIP, pretrains a small
-VideoLights on the captions, finetunes it on the labelled queries, and trains the same model on them from scratch for as
+VideoLights on the captions, finetunes it on the labeled queries, and trains the same model on them from scratch for as
 many steps. All by the package's own corpus, extraction and training code, with the published recipes but for sizes, steps
 and learning rate. Nothing is selected: metrics are those after the last step. Ends with a table of means and sample
 standard deviations over seeds. A run that was interrupted goes on where it stopped.
@@ -84,12 +84,12 @@ class Run:
 
 
 RUNS = {
-    "scratch": Run("{train} labelled queries", "qvhighlights/videolights", "train"),
+    "scratch": Run("{train} labeled queries", "qvhighlights/videolights", "train"),
     "pretrained": Run("{pretrain} captions", "pretraining/blip", "pretrain"),
     "finetuned": Run(
-        "{pretrain} captions, then {train} labelled queries", "qvhighlights/videolights-pt", "train", "pretrained"
+        "{pretrain} captions, then {train} labeled queries", "qvhighlights/videolights-pt", "train", "pretrained"
     ),
-    "all_labels": Run("all {all} queries of the same videos, labelled", "qvhighlights/videolights", "all"),
+    "all_labels": Run("all {all} queries of the same videos, labeled", "qvhighlights/videolights", "all"),
 }
 
 
@@ -102,8 +102,8 @@ def render(args: argparse.Namespace) -> dict[str, Path]:
             make_world(folder, split, range(number), seed=args.world_seed, show_progress=True)
         annotations[name] = read_annotations(folder / ANNOTATIONS_FILE, WORLD)
     first_of_video = {row["vid"]: row for row in reversed(annotations["pool"])}
-    labelled = sorted(first_of_video.values(), key=lambda row: row["qid"])[: args.num_labelled]
-    splits = {"train": labelled, "all": annotations["pool"], "test": annotations["held_out"]}
+    labeled = sorted(first_of_video.values(), key=lambda row: row["qid"])[: args.num_labeled]
+    splits = {"train": labeled, "all": annotations["pool"], "test": annotations["held_out"]}
     files = {split: args.output / f"{split}.jsonl" for split in splits}
     for split, rows in splits.items():
         files[split].write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
@@ -204,7 +204,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("output", type=Path, help="folder for videos, corpus, features, datasets and runs")
     parser.add_argument("--clip", type=Path, default=demo_checkpoint() / "backbones" / "clip", help="CLIP checkpoint")
     parser.add_argument("--num-videos", type=int, default=300, help="videos that are captioned")
-    parser.add_argument("--num-labelled", type=int, default=50, help="of these, videos with one labelled query")
+    parser.add_argument("--num-labeled", type=int, default=50, help="of these, videos with one labeled query")
     parser.add_argument("--num-held-out", type=int, default=60, help="videos to measure on")
     parser.add_argument(
         "--split",

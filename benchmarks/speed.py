@@ -81,7 +81,7 @@ def main() -> None:
 
     config = VideoLightsConfig.from_preset("videolights-b", "qvhighlights")
     model = VideoLightsForMomentRetrieval(config).to(args.device, dtype)
-    # `Trainer` uses the fused optimiser by default.
+    # `Trainer` uses the fused optimizer by default.
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, weight_decay=1e-4, fused=True)
     infer = torch.compile(model) if args.compile else model
     batch, labels = make_batch(config, 32, 32, args.device, dtype), make_labels(32, args.device)

@@ -30,7 +30,7 @@ from transformers import (
 
 from videolights_hf.demo import (
     BACKGROUNDS,
-    COLOURS,
+    COLORS,
     SHAPES,
     Query,
     SceneKind,
@@ -49,7 +49,7 @@ def build_processor() -> BlipProcessor:
     rng = np.random.default_rng(0)
     sentences = [query_of(kind, named).sentence(rng) for kind in all_kinds() for named in (True, False)]
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[DEC]"]
-    # Not learnt by the library's trainer, which numbers the pieces of words differently in each run.
+    # Not learned by the library's trainer, which numbers the pieces of words differently in each run.
     words = sorted({word for sentence in sentences for word in re.findall(r"\w+|[^\w\s]", sentence.lower())})
     vocabulary = {token: index for index, token in enumerate([*special, *words])}
     # BLIP's decoder begins with a token of its own; as a special token it is left out of decoded captions.
@@ -87,7 +87,7 @@ def build_config(tokenizer: BertTokenizer) -> BlipConfig:
 
 def query_of(kind: SceneKind, with_background: bool) -> Query:
     """The query that `kind` answers, with or without its background."""
-    return Query(kind.colour, kind.shape, kind.background if with_background else None)
+    return Query(kind.color, kind.shape, kind.background if with_background else None)
 
 
 def render_frames(
@@ -163,14 +163,14 @@ def names_rightly(caption: str, kind: SceneKind) -> dict[str, bool]:
     """Which words of `kind`, and no others of their sort, a caption names."""
     words = set(caption.lower().replace(".", " ").replace(",", " ").split())
     backgrounds = {name for name, phrases in BACKGROUNDS.items() if any(phrase in caption for phrase in phrases)}
-    colour, shape = words & set(COLOURS) == {kind.colour}, words & set(SHAPES) == {kind.shape}
+    color, shape = words & set(COLORS) == {kind.color}, words & set(SHAPES) == {kind.shape}
     background = backgrounds == {kind.background}
     return {
-        "colour": colour,
+        "color": color,
         "shape": shape,
         "background": background,
-        "colour and shape": colour and shape,
-        "all three": colour and shape and background,
+        "color and shape": color and shape,
+        "all three": color and shape and background,
     }
 
 

@@ -43,9 +43,9 @@ class Frame:
 
 
 def build_tokenizer(sentences: list[str]) -> CLIPTokenizer:
-    """A CLIP tokenizer with merges learnt from `sentences`, which can spell any other text byte by byte."""
-    learnt = CLIPTokenizer().train_new_from_iterator(sentences, vocab_size=1_000, show_progress=False)
-    model = json.loads(learnt.backend_tokenizer.to_str())["model"]
+    """A CLIP tokenizer with merges learned from `sentences`, which can spell any other text byte by byte."""
+    learned = CLIPTokenizer().train_new_from_iterator(sentences, vocab_size=1_000, show_progress=False)
+    model = json.loads(learned.backend_tokenizer.to_str())["model"]
     vocabulary = dict(model["vocab"])
     # Training leaves out every byte that never ended a word; the unknown token is also the end of the sentence.
     for byte in sorted(pre_tokenizers.ByteLevel.alphabet()):
@@ -56,7 +56,7 @@ def build_tokenizer(sentences: list[str]) -> CLIPTokenizer:
 
 
 def build_model(tokenizer: CLIPTokenizer) -> CLIPModel:
-    """A randomly initialised CLIP of 0.4 M parameters."""
+    """A randomly initialized CLIP of 0.4 M parameters."""
     text_config = {
         "vocab_size": len(tokenizer),
         "hidden_size": 64,
@@ -112,7 +112,7 @@ def draw_batch(
     captions, fits = [], np.zeros((len(batch), len(batch)), dtype=bool)
     for row, frame in enumerate(batch):
         kind = frame.kind
-        query = Query(kind.colour, kind.shape, kind.background if rng.random() < 0.7 else None)
+        query = Query(kind.color, kind.shape, kind.background if rng.random() < 0.7 else None)
         size = frame.size if rng.random() < 0.4 else None
         captions.append(query.sentence(rng, size))
         fits[row] = [query.matches(other.kind) and (size is None or other.size in (size, None)) for other in batch]
@@ -133,7 +133,7 @@ def zero_shot_accuracy(
 ) -> float:
     """Percentage of frames whose own caption is the best of the captions of all kinds of scenes."""
     rng = np.random.default_rng(0)
-    captions = [Query(kind.colour, kind.shape, kind.background).sentence(rng) for kind in frames]
+    captions = [Query(kind.color, kind.shape, kind.background).sentence(rng) for kind in frames]
     text = tokenizer(captions, padding=True, return_tensors="pt")
     correct = []
     for target, own in enumerate(frames.values()):
@@ -160,7 +160,7 @@ def main() -> None:
     rng = np.random.default_rng(args.seed)
     kinds = all_kinds()
     sentences = [
-        Query(kind.colour, kind.shape, background).sentence(rng, size)
+        Query(kind.color, kind.shape, background).sentence(rng, size)
         for kind in kinds
         for background in (kind.background, None)
         for size in (None, *SIZES)

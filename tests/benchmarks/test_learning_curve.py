@@ -32,10 +32,10 @@ def of_map(value: float) -> dict[str, float]:
 
 
 @pytest.mark.slow
-def test_both_implementations_train_from_the_same_weights_and_are_summarised_together(tmp_path):
+def test_both_implementations_train_from_the_same_weights_and_are_summarized_together(tmp_path):
     make_tables().save_to_disk(tmp_path / "data")
     initial = tmp_path / "initial"
-    ran(plain_release.app, "initialise", tmp_path / "data", initial, "--seed", 7)
+    ran(plain_release.app, "initialize", tmp_path / "data", initial, "--seed", 7)
     torch.manual_seed(7)
     given = VideoLightsForMomentRetrieval.from_pretrained(initial)
     of_seed = plain_release.packaged_model(plain_release.PlainRelease(given.config))
@@ -57,7 +57,7 @@ def test_both_implementations_train_from_the_same_weights_and_are_summarised_tog
 
     output = ran(
         learning_curve.app,
-        *("summarise", runs, "--average-from", 1, "--against", "plain release", "--plot", tmp_path / "curve.png"),
+        *("summarize", runs, "--average-from", 1, "--against", "plain release", "--plot", tmp_path / "curve.png"),
     )
     assert "| ours, given weights | 1-2 | 1 |" in output
     assert "Difference from 'plain release'" in output
@@ -68,11 +68,11 @@ class TestSummary:
     def test_gives_means_and_spreads_over_seeds(self, tmp_path):
         for seed, value in ((1, 10.0), (2, 14.0)):
             write_run(tmp_path, "ours", seed, {"30": of_map(value)})
-        assert "| ours | 30 | 2 | 12.00 ± 2.83 |" in ran(learning_curve.app, "summarise", tmp_path)
+        assert "| ours | 30 | 2 | 12.00 ± 2.83 |" in ran(learning_curve.app, "summarize", tmp_path)
 
     def test_averages_each_run_over_its_last_evaluations(self, tmp_path):
         write_run(tmp_path, "ours", 1, {"20": of_map(90.0), "29": of_map(10.0), "30": of_map(20.0)})
-        output = ran(learning_curve.app, "summarise", tmp_path, "--average-from", 29)
+        output = ran(learning_curve.app, "summarize", tmp_path, "--average-from", 29)
         assert "| ours | 29-30 | 1 | 15.00 |" in output
         assert "| ours | 20 | 1 | 90.00 |" in output
 
@@ -81,18 +81,18 @@ class TestSummary:
             write_run(tmp_path, "ours", seed, {"30": of_map(ours)})
             if theirs is not None:
                 write_run(tmp_path, "theirs", seed, {"30": of_map(theirs)})
-        output = ran(learning_curve.app, "summarise", tmp_path, "--against", "theirs")
+        output = ran(learning_curve.app, "summarize", tmp_path, "--against", "theirs")
         assert "| ours | 30 | 2 | 2.00 ± 1.00 |" in output.split("Difference from")[1]
 
     def test_reads_reference_runs(self, tmp_path):
         write_run(tmp_path / "runs", "ours", 1, {"30": of_map(10.0)})
         reference = {"epochs": 30, "seed": 1, "train_loss_by_epoch": [3.0], "metrics": of_map(11.0)}
         (tmp_path / "reference.json").write_text(json.dumps({"runs": [reference]}))
-        output = ran(learning_curve.app, "summarise", tmp_path / "runs", "--reference", tmp_path / "reference.json")
+        output = ran(learning_curve.app, "summarize", tmp_path / "runs", "--reference", tmp_path / "reference.json")
         assert "| release | 30 | 1 | 11.00 |" in output
 
     def test_unknown_label_is_answered_with_those_there_are(self, tmp_path):
         write_run(tmp_path, "ours", 1, {"30": of_map(10.0)})
-        result = run(learning_curve.app, "summarise", tmp_path, "--against", "theirs")
+        result = run(learning_curve.app, "summarize", tmp_path, "--against", "theirs")
         assert result.exit_code != 0
         assert "'ours'" in result.output

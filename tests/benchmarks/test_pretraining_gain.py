@@ -28,7 +28,7 @@ def test_experiment_leads_from_nothing_to_a_table_and_goes_on_where_it_stopped(c
     output = tmp_path / "gain"
     arguments = [
         *(str(captioner), str(output)),
-        *("--num-videos", "3", "--num-labelled", "2", "--num-held-out", "1", "--interval-length", "20"),
+        *("--num-videos", "3", "--num-labeled", "2", "--num-held-out", "1", "--interval-length", "20"),
         *("--pretraining-steps", "2", "--finetuning-steps", "1", "--batch-size", "2", "--seeds", "1", "2"),
         "--all-labels",
     ]
@@ -72,5 +72,5 @@ def test_experiment_leads_from_nothing_to_a_table_and_goes_on_where_it_stopped(c
 def test_table_gives_mean_and_sample_standard_deviation():
     runs = [dict.fromkeys(METRICS, value) for value in (1.0, 3.0)]
     rows = table({"scratch": runs, "pretrained": runs[:1]}, {"train": 50, "pretrain": 7}).splitlines()
-    assert rows[2] == "| 50 labelled queries | " + " | ".join(["2.0 ± 1.4"] * len(METRICS)) + " |"
+    assert rows[2] == "| 50 labeled queries | " + " | ".join(["2.0 ± 1.4"] * len(METRICS)) + " |"
     assert rows[3] == "| 7 captions | " + " | ".join(["1.0"] * len(METRICS)) + " |"

@@ -6,7 +6,7 @@ import pytest
 
 from videolights_hf.demo import (
     BACKGROUNDS,
-    COLOURS,
+    COLORS,
     FRAME_SIZE,
     FRAMES_PER_SECOND,
     SHAPES,
@@ -25,8 +25,8 @@ def draw(kind: SceneKind, seed: int = 0):
     return draw_scene(np.random.default_rng(seed), kind, start=0, end=6, large=True)
 
 
-def coloured_pixels(frame: np.ndarray, colour: str) -> int:
-    distance = np.abs(frame.astype(int) - COLOURS[colour]).max(axis=-1)
+def colored_pixels(frame: np.ndarray, color: str) -> int:
+    distance = np.abs(frame.astype(int) - COLORS[color]).max(axis=-1)
     return int((distance < 40).sum())
 
 
@@ -43,23 +43,23 @@ def test_a_frame_does_not_depend_on_those_rendered_before():
     np.testing.assert_array_equal(render_frame(PLAN, 30.0), alone)
 
 
-@pytest.mark.parametrize("colour", COLOURS)
-def test_object_is_drawn_in_its_colour_and_in_no_other(colour):
-    frame = render_scene_frame(draw(SceneKind(colour, "circle", "dots")), 3.0)
-    assert coloured_pixels(frame, colour) > 1500
-    assert all(coloured_pixels(frame, other) < 100 for other in COLOURS if other != colour)
+@pytest.mark.parametrize("color", COLORS)
+def test_object_is_drawn_in_its_color_and_in_no_other(color):
+    frame = render_scene_frame(draw(SceneKind(color, "circle", "dots")), 3.0)
+    assert colored_pixels(frame, color) > 1500
+    assert all(colored_pixels(frame, other) < 100 for other in COLORS if other != color)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_object_covers_more_of_the_frame_when_its_radius_is_larger(shape):
     scene = draw(SceneKind("yellow", shape, "plain"))
-    small, large = (coloured_pixels(render_scene_frame(scene, seconds), "yellow") for seconds in (0.0, 3.0))
+    small, large = (colored_pixels(render_scene_frame(scene, seconds), "yellow") for seconds in (0.0, 3.0))
     assert large > 2 * small > 100
 
 
 def test_shapes_look_different():
     frames = [render_scene_frame(draw(SceneKind("red", shape, "plain")), 3.0) for shape in SHAPES]
-    masks = [np.abs(frame.astype(int) - COLOURS["red"]).max(axis=-1) < 40 for frame in frames]
+    masks = [np.abs(frame.astype(int) - COLORS["red"]).max(axis=-1) < 40 for frame in frames]
     for i, one in enumerate(masks):
         for other in masks[i + 1 :]:
             assert (one ^ other).sum() > 0.1 * (one | other).sum()

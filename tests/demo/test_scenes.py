@@ -19,7 +19,7 @@ PLANS = [plan_video("validation", index) for index in range(60)]
 
 
 def words_of(kind: SceneKind) -> tuple[str, str, str]:
-    return kind.colour, kind.shape, kind.background
+    return kind.color, kind.shape, kind.background
 
 
 def make_scenes(*kinds_and_ends: tuple[SceneKind, int]):
@@ -65,7 +65,7 @@ def test_every_query_has_a_distractor_that_shares_a_word(plan):
     kinds = {scene.kind for scene in plan.scenes}
     for query, _ in plan.queries:
         distractors = [kind for kind in kinds if not query.matches(kind)]
-        asked = {query.colour, query.shape, query.background}
+        asked = {query.color, query.shape, query.background}
         assert any(asked & set(words_of(kind)) for kind in distractors)
 
 
@@ -102,13 +102,13 @@ def test_object_grows_to_its_peak_and_shrinks_again():
     assert scene.peak_radius <= MAX_RADIUS
 
 
-def test_centre_of_the_object_stays_in_the_frame():
-    centres = np.array([scene.centre(t) for scene in PLANS[1].scenes for t in np.linspace(0, scene.duration, 20)])
-    assert centres.min() > 0.2
-    assert centres.max() < 0.8
+def test_center_of_the_object_stays_in_the_frame():
+    centers = np.array([scene.center(t) for scene in PLANS[1].scenes for t in np.linspace(0, scene.duration, 20)])
+    assert centers.min() > 0.2
+    assert centers.max() < 0.8
 
 
-def test_matching_neighbours_are_one_moment():
+def test_matching_neighbors_are_one_moment():
     on_dots, on_stripes = SceneKind("red", "circle", "dots"), SceneKind("red", "circle", "stripes")
     other = SceneKind("blue", "circle", "dots")
     scenes = make_scenes((on_dots, 4), (on_stripes, 8), (other, 12), (on_stripes, 16))
@@ -142,8 +142,8 @@ def test_bad_arguments_are_named(arguments, message):
 def test_sentence_names_every_word_of_its_query():
     rng = np.random.default_rng(0)
     for kind in all_kinds():
-        sentence = Query(kind.colour, kind.shape, kind.background).sentence(rng)
-        assert kind.colour in sentence
+        sentence = Query(kind.color, kind.shape, kind.background).sentence(rng)
+        assert kind.color in sentence
         assert kind.shape in sentence
         assert "{" not in sentence
     assert "big red heart" in Query("red", "heart").sentence(rng, size="big")

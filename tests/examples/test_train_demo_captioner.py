@@ -83,9 +83,9 @@ def test_caption_loss_does_not_count_padding(processor, monkeypatch):
 @pytest.mark.parametrize(
     ("caption", "right"),
     [
-        ("a red star moves over polka dots.", {"colour", "shape", "background", "colour and shape", "all three"}),
-        ("A red star.", {"colour", "shape", "colour and shape"}),
-        ("a red heart on a dotted background", {"colour", "background"}),
+        ("a red star moves over polka dots.", {"color", "shape", "background", "color and shape", "all three"}),
+        ("A red star.", {"color", "shape", "color and shape"}),
+        ("a red heart on a dotted background", {"color", "background"}),
         ("a red green star on bricks", {"shape"}),
         ("a star on stripes and polka dots", {"shape"}),
     ],

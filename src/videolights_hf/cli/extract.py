@@ -69,7 +69,7 @@ def extract(
             metavar="FOLDER", help="Also encode the queries, and write the dataset that training reads to this folder."
         ),
     ] = None,
-    dataset: Annotated[str, typer.Option(help="How annotations are read and labelled: see docs/data.md.")] = "custom",
+    dataset: Annotated[str, typer.Option(help="How annotations are read and labeled: see docs/data.md.")] = "custom",
     audio_features: Annotated[
         Path | None,
         typer.Option(metavar="FOLDER", help="Precomputed audio features, one file a video, to go into the dataset."),

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from .scenes import Scene, VideoPlan
-from .vocabulary import COLOURS
+from .vocabulary import COLORS
 
 FRAME_SIZE = 128
 """Side of the square frames, in pixels."""
@@ -36,11 +36,11 @@ def render_scene_frame(scene: Scene, seconds: float) -> np.ndarray:
     Returns:
         RGB frame (FRAME_SIZE, FRAME_SIZE, 3), uint8.
     """
-    texture, colour, direction = _scene_look(scene)
+    texture, color, direction = _scene_look(scene)
     offset = round(_SCROLL_PIXELS_PER_SECOND * min(seconds, scene.duration))
     row, column = (offset if step > 0 else texture.shape[0] - FRAME_SIZE - offset for step in direction)
     frame = texture[row : row + FRAME_SIZE, column : column + FRAME_SIZE].astype(np.float32)
-    _draw_object(frame, scene, seconds, colour)
+    _draw_object(frame, scene, seconds, color)
     return np.clip(frame.round(), 0, 255).astype(np.uint8)
 
 
@@ -76,13 +76,13 @@ def render_video(plan: VideoPlan, path: str | PathLike[str]) -> None:
 
 @lru_cache(maxsize=4)
 def _scene_look(scene: Scene) -> tuple[np.ndarray, np.ndarray, tuple[int, int]]:
-    """Background (S, S, 3) uint8 larger than a frame, colour (3,) of the object, and the signs of the scrolling."""
+    """Background (S, S, 3) uint8 larger than a frame, color (3,) of the object, and the signs of the scrolling."""
     rng = np.random.default_rng(scene.seed)
     side = FRAME_SIZE + ceil(_SCROLL_PIXELS_PER_SECOND * scene.duration)
     texture = _render_background(rng, scene.kind.background, side)
-    colour = np.clip(np.array(COLOURS[scene.kind.colour]) + rng.normal(0, 6, size=3), 0, 255).astype(np.float32)
+    color = np.clip(np.array(COLORS[scene.kind.color]) + rng.normal(0, 6, size=3), 0, 255).astype(np.float32)
     direction = (int(rng.choice([-1, 1])), int(rng.choice([-1, 1])))
-    return texture, colour, direction
+    return texture, color, direction
 
 
 def _render_background(rng: np.random.Generator, background: str, side: int) -> np.ndarray:
@@ -124,10 +124,10 @@ def _bricks(rng: np.random.Generator, x: np.ndarray, y: np.ndarray) -> np.ndarra
 _PATTERNS = {"plain": _plain, "stripes": _stripes, "checks": _checks, "dots": _dots, "bricks": _bricks}
 
 
-def _draw_object(frame: np.ndarray, scene: Scene, seconds: float, colour: np.ndarray) -> None:
+def _draw_object(frame: np.ndarray, scene: Scene, seconds: float, color: np.ndarray) -> None:
     """Draws the object with a dark outline over `frame` (H, W, 3) float32, in place; parts outside are cut off."""
     radius = scene.radius(seconds) * FRAME_SIZE
-    x, y = (coordinate * FRAME_SIZE for coordinate in scene.centre(seconds))
+    x, y = (coordinate * FRAME_SIZE for coordinate in scene.center(seconds))
     left, top, side = int(x - radius) - 1, int(y - radius) - 1, int(2 * radius) + 4
     points = _outline_points(scene.kind.shape, scene.angle(seconds))
     rows, columns = (slice(max(0, low), max(0, min(FRAME_SIZE, low + side))) for low in (top, left))
@@ -137,7 +137,7 @@ def _draw_object(frame: np.ndarray, scene: Scene, seconds: float, colour: np.nda
         ImageDraw.Draw(mask).polygon([tuple(point) for point in polygon.tolist()], fill=255)
         alpha = np.asarray(mask.reduce(_SUPERSAMPLING), dtype=np.float32)[..., None] / 255
         alpha = alpha[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
-        frame[rows, columns] += alpha * (colour * tone - frame[rows, columns])
+        frame[rows, columns] += alpha * (color * tone - frame[rows, columns])
 
 
 def _outline_points(shape: str, angle: float) -> np.ndarray:

@@ -12,7 +12,7 @@ from math import pi, sin
 
 import numpy as np
 
-from .vocabulary import BACKGROUNDS, COLOURS, SHAPES, Query, SceneKind
+from .vocabulary import BACKGROUNDS, COLORS, SHAPES, Query, SceneKind
 
 SPLITS: tuple[str, ...] = ("train", "validation", "test", "demo")
 """Names of the disjoint families of videos; the position of a name is part of its videos' seed."""
@@ -44,7 +44,7 @@ class Scene:
         peak_radius: Largest radius of the object, as a fraction of the frame's side.
         peak_position: Where in the scene that radius is reached, as a fraction of its length.
         phases: Four angles (radians) that set the object's path, and a fifth for its turning.
-        seed: Seed of the background's pattern and of the small deviations of its colours.
+        seed: Seed of the background's pattern and of the small deviations of its colors.
     """
 
     kind: SceneKind
@@ -72,8 +72,8 @@ class Scene:
             rise = (1.0 - progress) / (1.0 - self.peak_position)
         return MIN_RADIUS + (self.peak_radius - MIN_RADIUS) * min(1.0, 1.3 * sin(pi / 2 * rise))
 
-    def centre(self, seconds: float) -> tuple[float, float]:
-        """Centre (x, y) of the object `seconds` after the scene's start, as fractions of the frame's side."""
+    def center(self, seconds: float) -> tuple[float, float]:
+        """Center (x, y) of the object `seconds` after the scene's start, as fractions of the frame's side."""
         a, b, c, d, _ = self.phases
         x = 0.5 + 0.2 * sin(0.9 * seconds + a) + 0.06 * sin(2.3 * seconds + b)
         y = 0.5 + 0.2 * sin(0.7 * seconds + c) + 0.06 * sin(1.9 * seconds + d)
@@ -103,7 +103,7 @@ class VideoPlan:
 
 
 def moments_of(query: Query, scenes: tuple[Scene, ...]) -> list[tuple[int, int]]:
-    """Spans (start, end) in seconds that show what `query` asks for; matching neighbours are one moment."""
+    """Spans (start, end) in seconds that show what `query` asks for; matching neighbors are one moment."""
     moments: list[tuple[int, int]] = []
     for scene in scenes:
         if not query.matches(scene.kind):
@@ -167,18 +167,18 @@ def _draw_durations(rng: np.random.Generator) -> list[int]:
 
 def _draw_kinds(rng: np.random.Generator) -> list[SceneKind]:
     """A first kind, one distractor that differs from it in each single word, and others of the same few words."""
-    colours, shapes, backgrounds = (
+    colors, shapes, backgrounds = (
         rng.choice(list(words), size=_WORDS_PER_VIDEO, replace=False).tolist()
-        for words in (COLOURS, SHAPES, BACKGROUNDS)
+        for words in (COLORS, SHAPES, BACKGROUNDS)
     )
     kinds = [
-        SceneKind(colours[0], shapes[0], backgrounds[0]),
-        SceneKind(colours[1], shapes[0], backgrounds[0]),
-        SceneKind(colours[0], shapes[1], backgrounds[0]),
-        SceneKind(colours[0], shapes[0], backgrounds[1]),
+        SceneKind(colors[0], shapes[0], backgrounds[0]),
+        SceneKind(colors[1], shapes[0], backgrounds[0]),
+        SceneKind(colors[0], shapes[1], backgrounds[0]),
+        SceneKind(colors[0], shapes[0], backgrounds[1]),
     ]
     others = [
-        kind for kind in (SceneKind(*words) for words in product(colours, shapes, backgrounds)) if kind not in kinds
+        kind for kind in (SceneKind(*words) for words in product(colors, shapes, backgrounds)) if kind not in kinds
     ]
     num_kinds = int(rng.integers(_NUM_KINDS[0], _NUM_KINDS[1] + 1))
     return kinds + [others[i] for i in rng.permutation(len(others))[: num_kinds - len(kinds)]]
@@ -207,9 +207,9 @@ def _draw_queries(rng: np.random.Generator, scenes: tuple[Scene, ...]) -> tuple[
     """One query for each kind, some of them without the background, in random order."""
     queries: dict[Query, None] = {}
     for kind in dict.fromkeys(scene.kind for scene in scenes):
-        query = Query(kind.colour, kind.shape)
+        query = Query(kind.color, kind.shape)
         if rng.random() >= _OBJECT_QUERY_RATE or len(moments_of(query, scenes)) > _MAX_MOMENTS:
-            query = Query(kind.colour, kind.shape, kind.background)
+            query = Query(kind.color, kind.shape, kind.background)
         queries[query] = None
     distinct = list(queries)
     return tuple((distinct[i], distinct[i].sentence(rng)) for i in rng.permutation(len(distinct)))

@@ -1,7 +1,7 @@
 """What the world is made of, and the sentences that speak of it.
 
-A scene shows one *kind*: a coloured shape over a background. A *query* asks for an object (a colour and a shape), over a
-given background or over any. Six colours, five shapes and five backgrounds make 150 kinds.
+A scene shows one *kind*: a colored shape over a background. A *query* asks for an object (a color and a shape), over a
+given background or over any. Six colors, five shapes and five backgrounds make 150 kinds.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from itertools import product
 
 import numpy as np
 
-COLOURS: dict[str, tuple[int, int, int]] = {
+COLORS: dict[str, tuple[int, int, int]] = {
     "red": (224, 44, 44),
     "yellow": (246, 214, 40),
     "green": (44, 176, 72),
@@ -19,7 +19,7 @@ COLOURS: dict[str, tuple[int, int, int]] = {
     "purple": (158, 62, 204),
     "white": (246, 246, 246),
 }
-"""RGB of each colour word."""
+"""RGB of each color word."""
 
 SHAPES: tuple[str, ...] = ("circle", "square", "triangle", "star", "heart")
 
@@ -53,24 +53,24 @@ _SENTENCES_WITHOUT_BACKGROUND = (
 
 @dataclass(frozen=True)
 class SceneKind:
-    """What a scene shows: a `colour` and a `shape` over a `background`, words of this module's tables."""
+    """What a scene shows: a `color` and a `shape` over a `background`, words of this module's tables."""
 
-    colour: str
+    color: str
     shape: str
     background: str
 
 
 @dataclass(frozen=True)
 class Query:
-    """What a sentence asks for: a `colour` and a `shape` over `background`, or over any background if that is `None`."""
+    """What a sentence asks for: a `color` and a `shape` over `background`, or over any background if that is `None`."""
 
-    colour: str
+    color: str
     shape: str
     background: str | None = None
 
     def matches(self, kind: SceneKind) -> bool:
         """Whether a scene of `kind` shows what this query asks for."""
-        same_object = (self.colour, self.shape) == (kind.colour, kind.shape)
+        same_object = (self.color, self.shape) == (kind.color, kind.shape)
         return same_object and self.background in (None, kind.background)
 
     def sentence(self, rng: np.random.Generator, size: str | None = None) -> str:
@@ -78,12 +78,12 @@ class Query:
 
         Args:
             rng: Draws the template and the background's name.
-            size: An adjective of size to put before the colour; queries of the world's videos have none.
+            size: An adjective of size to put before the color; queries of the world's videos have none.
 
         Returns:
             One English sentence or phrase.
         """
-        words = f"{self.colour} {self.shape}" if size is None else f"{size} {self.colour} {self.shape}"
+        words = f"{self.color} {self.shape}" if size is None else f"{size} {self.color} {self.shape}"
         if self.background is None:
             return str(rng.choice(_SENTENCES_WITHOUT_BACKGROUND)).format(object=words)
         background = str(rng.choice(BACKGROUNDS[self.background]))
@@ -92,4 +92,4 @@ class Query:
 
 def all_kinds() -> list[SceneKind]:
     """Every kind of scene, in a fixed order."""
-    return [SceneKind(*words) for words in product(COLOURS, SHAPES, BACKGROUNDS)]
+    return [SceneKind(*words) for words in product(COLORS, SHAPES, BACKGROUNDS)]
