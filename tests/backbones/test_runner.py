@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from tests.support.corpora import NumberBackbone, expected_numbers, write_numbered
-from tests.support.helpers import make_tiny_clip, numbered_frames, write_video
+from tests.support.helpers import make_tiny_clip
+from tests.support.videos import numbered_frames, write_video
 from videolights_hf.backbones.features import VideoFeatures
 from videolights_hf.backbones.runner import VideoEncoder
 from videolights_hf.video import sources as video_sources_videolights

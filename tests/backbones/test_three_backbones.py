@@ -11,8 +11,9 @@ import torch
 from transformers import pipeline
 
 from tests.support.factories import tiny_model
-from tests.support.helpers import make_tiny_clip, numbered_frames, write_video
+from tests.support.helpers import make_tiny_clip
 from tests.support.tiny_backbones import make_tiny_blip2, make_tiny_slowfast
+from tests.support.videos import numbered_frames, write_video
 from videolights_hf import (
     Blip2Backbone,
     SlowFastBackbone,

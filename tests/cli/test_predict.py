@@ -10,8 +10,8 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from tests.support.frames import gray_frames
-from tests.support.helpers import make_tiny_clip, write_video
+from tests.support.helpers import make_tiny_clip
+from tests.support.videos import gray_frames, write_video
 from videolights_hf import (
     VideoLightsConfig,
     VideoLightsForMomentRetrieval,

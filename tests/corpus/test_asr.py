@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from tests.support.helpers import gray_frames, write_video
+from tests.support.videos import gray_frames, write_video
 from videolights_hf.corpus import Cue, annotated_durations, convert_subtitles, find_subtitles, read_durations
 from videolights_hf.corpus.asr import subtitle_rows
 from videolights_hf.data import AnnotationError, read_annotations

@@ -14,8 +14,8 @@ import pytest
 import torch
 
 from tests.support.corpus_run import FRAME_SIZES, GENERATION, run
-from tests.support.helpers import write_video
 from tests.support.tiny_captioners import save_blip_captioner, save_blip_retrieval
+from tests.support.videos import write_video
 from videolights_hf.corpus import Captioner, MatchingScorer, SimilarityScorer, generate_corpus, get_form
 from videolights_hf.corpus.records import first_of_each, make_records
 from videolights_hf.corpus.sampling import SamplingSettings, sample_video

@@ -5,7 +5,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from tests.support.helpers import gray_frames, numbered_frames, read_number, write_video
+from tests.support.videos import gray_frames, numbered_frames, read_number, write_video
 from videolights_hf.corpus.intervals import get_form
 from videolights_hf.corpus.sampling import SamplingSettings, sample_video
 from videolights_hf.video.reader import FrameRequirement, VideoReader, VideoReadError, VideoSource

@@ -158,13 +158,13 @@ class TestParts:
         self.check(VideoSource(whole, start=13, end=23), VideoSource(alone))
 
     def test_an_array(self):
-        from tests.support.helpers import numbered_frames
+        from tests.support.videos import numbered_frames
 
         whole = numbered_frames(range(100))
         self.check(VideoSource(whole, 5, start=4, end=13), VideoSource(whole[20:65], 5))
 
     def test_a_start_between_two_frames(self):
-        from tests.support.helpers import numbered_frames
+        from tests.support.videos import numbered_frames
 
         # Frame 10 is on show from 10 s to 11 s: clip 0 (10.5 to 12.5 s) has its middle at 11.5 s, before frame 12.
         (video,) = self.encode(VideoSource(numbered_frames(range(100)), 1, start=10.5, end=16.5))

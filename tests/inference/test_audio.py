@@ -9,8 +9,9 @@ import torch
 from transformers import pipeline
 from typer.testing import CliRunner
 
-from tests.support.helpers import make_tiny_clip, numbered_frames, write_video
+from tests.support.helpers import make_tiny_clip
 from tests.support.training import SMALL, make_tables
+from tests.support.videos import numbered_frames, write_video
 from videolights_hf import VideoFeatures, VideoLightsForMomentRetrieval, VideoLightsProcessor
 from videolights_hf.cli.main import app
 from videolights_hf.data import FeatureDataset, StreamingFeatureDataset, VideoLightsDataCollator

@@ -12,8 +12,8 @@ import torch
 from PIL import Image
 from transformers import pipeline
 
-from tests.support.frames import gray_frames
-from tests.support.helpers import make_tiny_clip, write_video
+from tests.support.helpers import make_tiny_clip
+from tests.support.videos import gray_frames, write_video
 from videolights_hf import (
     VideoFeatures,
     VideoLightsConfig,

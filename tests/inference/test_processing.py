@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from tests.backbones.test_base import FramesOnly
-from tests.support.helpers import make_tiny_clip, numbered_frames, write_video
+from tests.support.helpers import make_tiny_clip
+from tests.support.videos import numbered_frames, write_video
 from videolights_hf.backbones.features import VideoFeatures
 from videolights_hf.backbones.registry import BACKBONES
 from videolights_hf.hub import push as hub_videolights

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.support.helpers import numbered_frames, read_number, write_video
+from tests.support.videos import numbered_frames, read_number, write_video
 from videolights_hf.backbones.base import FeatureBackbone
 
 

@@ -8,7 +8,7 @@ import av
 import numpy as np
 import pytest
 
-from tests.support.helpers import numbered_frames, read_number, write_video
+from tests.support.videos import numbered_frames, read_number, write_video
 from videolights_hf.video import sources as video_sources_videolights
 from videolights_hf.video.reader import (
     FrameRequirement,

@@ -6,8 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from tests.support.frames import gray_frames
-from tests.support.helpers import write_video
+from tests.support.videos import gray_frames, write_video
 from videolights_hf.visualization.moments import format_time, plot_moments
 
 DURATION = 40.0

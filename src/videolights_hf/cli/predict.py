@@ -176,10 +176,10 @@ def _table(result: dict[str, Any]) -> Table:
 
 
 def _cut(video: Path, results: list[dict[str, Any]], directory: Path) -> None:
-    from videolights_hf.video.cutting import cut_moment, moment_file_name
+    from videolights_hf.video.excerpts import excerpt_file_name, write_excerpt
 
     for result in results:
         for moment in result["moments"]:
             start, end = moment["start"], moment["end"]
-            path = cut_moment(video, start, end, directory / moment_file_name(result["query"], start, end))
+            path = write_excerpt(video, start, end, directory / excerpt_file_name(result["query"], start, end))
             typer.echo(f"Wrote {path}")

@@ -6,9 +6,8 @@ import av
 import numpy as np
 import pytest
 
-from tests.support.frames import gray_frames
-from tests.support.helpers import write_video
-from videolights_hf.video.cutting import cut_moment, moment_file_name
+from tests.support.videos import gray_frames, write_video
+from videolights_hf.video.excerpts import excerpt_file_name, write_excerpt
 
 FPS = 10
 # Brightness of the frame tells when it is shown: 3 levels a frame.
@@ -47,7 +46,7 @@ def add_sound(path, seconds, start=0.0, rate=16_000):
 
 @pytest.mark.parametrize(("start", "end"), [(0, 1), (1.3, 2.7), (4, 6), (2.5, 2.6)])
 def test_cut_has_the_pictures_of_the_moment(video, tmp_path, start, end):
-    path = cut_moment(video, start, end, tmp_path / "cut.mp4")
+    path = write_excerpt(video, start, end, tmp_path / "cut.mp4")
     times, levels, size = read(path)
     first, last = round(start * FPS), round(end * FPS)
     assert times == pytest.approx([index / FPS for index in range(last - first)], abs=1e-3)
@@ -56,13 +55,13 @@ def test_cut_has_the_pictures_of_the_moment(video, tmp_path, start, end):
 
 
 def test_cut_between_frames_begins_with_the_picture_on_show(video, tmp_path):
-    times, levels, _ = read(cut_moment(video, 1.05, 1.35, tmp_path / "cut.mp4"))
+    times, levels, _ = read(write_excerpt(video, 1.05, 1.35, tmp_path / "cut.mp4"))
     assert times == pytest.approx([0, 0.05, 0.15, 0.25], abs=1e-3)
     assert levels == pytest.approx(LEVELS[10:14], abs=3)
 
 
 def test_end_after_the_video_is_cut_at_its_end(video, tmp_path):
-    times, levels, _ = read(cut_moment(video, 5.5, 9, tmp_path / "cut.mp4"))
+    times, levels, _ = read(write_excerpt(video, 5.5, 9, tmp_path / "cut.mp4"))
     assert len(times) == 5
     assert levels[-1] == pytest.approx(LEVELS[-1], abs=3)
 
@@ -70,13 +69,13 @@ def test_end_after_the_video_is_cut_at_its_end(video, tmp_path):
 def test_times_count_from_the_first_picture(tmp_path):
     times = [Fraction(7) + Fraction(index, FPS) for index in range(len(LEVELS))]
     video = write_video(tmp_path / "late.ts", gray_frames(LEVELS), FPS, times=times)
-    _, levels, _ = read(cut_moment(video, 1, 1.5, tmp_path / "cut.mp4"))
+    _, levels, _ = read(write_excerpt(video, 1, 1.5, tmp_path / "cut.mp4"))
     assert levels == pytest.approx(LEVELS[10:15], abs=3)
 
 
 def test_sound_is_kept_in_step(tmp_path):
     video = add_sound(tmp_path / "sound.mp4", seconds=3, start=2)
-    path = cut_moment(video, 1, 4, tmp_path / "cut.mp4")
+    path = write_excerpt(video, 1, 4, tmp_path / "cut.mp4")
     with av.open(str(path)) as container:
         samples = [(frame.time, np.abs(frame.to_ndarray()).max()) for frame in container.decode(audio=0)]
     loud = [time for time, level in samples if level > 0.2]
@@ -85,7 +84,7 @@ def test_sound_is_kept_in_step(tmp_path):
 
 
 def test_silent_video_gives_a_silent_cut(video, tmp_path):
-    with av.open(str(cut_moment(video, 0, 1, tmp_path / "cut.mp4"))) as container:
+    with av.open(str(write_excerpt(video, 0, 1, tmp_path / "cut.mp4"))) as container:
         assert not container.streams.audio
 
 
@@ -95,7 +94,7 @@ def test_rotation_is_carried_out(tmp_path, rotation):
     frames = gray_frames([30] * 10)
     frames[:, :, :32] = 200
     video = write_video(tmp_path / "turned.mp4", frames, FPS, rotation=rotation)
-    with av.open(str(cut_moment(video, 0, 1, tmp_path / "cut.mp4"))) as container:
+    with av.open(str(write_excerpt(video, 0, 1, tmp_path / "cut.mp4"))) as container:
         picture = next(container.decode(video=0))
     assert picture.rotation == 0
     pixels = picture.to_ndarray(format="gray")
@@ -106,20 +105,20 @@ def test_rotation_is_carried_out(tmp_path, rotation):
 
 def test_odd_sides_lose_a_row(tmp_path):
     video = write_video(tmp_path / "odd.mkv", gray_frames(LEVELS[:10], width=65, height=49), FPS, codec="ffv1")
-    assert read(cut_moment(video, 0, 1, tmp_path / "cut.mp4"))[2] == (64, 48)
+    assert read(write_excerpt(video, 0, 1, tmp_path / "cut.mp4"))[2] == (64, 48)
 
 
 @pytest.mark.parametrize(("start", "end"), [(2, 2), (3, 2), (-1, 2)])
 def test_times_that_make_no_moment_are_refused(video, tmp_path, start, end):
     with pytest.raises(ValueError, match="must start at 0 or later"):
-        cut_moment(video, start, end, tmp_path / "cut.mp4")
+        write_excerpt(video, start, end, tmp_path / "cut.mp4")
 
 
 def test_moment_after_the_video_is_refused_and_leaves_no_file(video, tmp_path):
     folder = tmp_path / "cuts"
     folder.mkdir()
     with pytest.raises(ValueError, match="no pictures between 60 s and 70 s"):
-        cut_moment(video, 60, 70, folder / "cut.mp4")
+        write_excerpt(video, 60, 70, folder / "cut.mp4")
     assert not list(folder.iterdir())
 
 
@@ -131,18 +130,18 @@ def test_file_without_pictures_is_refused(tmp_path):
         frame.sample_rate = 8000
         container.mux(stream.encode(frame))
     with pytest.raises(ValueError, match="no video stream"):
-        cut_moment(path, 0, 1, tmp_path / "cut.mp4")
+        write_excerpt(path, 0, 1, tmp_path / "cut.mp4")
 
 
 def test_missing_file_is_an_os_error(tmp_path):
     with pytest.raises(OSError, match=r"nothing\.mp4"):
-        cut_moment(tmp_path / "nothing.mp4", 0, 1, tmp_path / "cut.mp4")
+        write_excerpt(tmp_path / "nothing.mp4", 0, 1, tmp_path / "cut.mp4")
 
 
 def test_an_existing_cut_is_replaced(video, tmp_path):
     path = tmp_path / "cut.mp4"
     path.write_text("old")
-    cut_moment(video, 0, 1, path)
+    write_excerpt(video, 0, 1, path)
     assert len(read(path)[0]) == 10
 
 
@@ -158,4 +157,4 @@ def test_an_existing_cut_is_replaced(video, tmp_path):
     ],
 )
 def test_file_names_hold_only_letters_and_digits_of_the_query(query, name):
-    assert moment_file_name(query, 12, 20.5) == name
+    assert excerpt_file_name(query, 12, 20.5) == name

@@ -24,7 +24,7 @@ MAX_SLUG_LENGTH = 40
 PICTURE_TIME_BASE = Fraction(1, 90_000)
 
 
-def moment_file_name(query: str, start: float, end: float) -> str:
+def excerpt_file_name(query: str, start: float, end: float) -> str:
     """Name the file of a moment after its query and its times.
 
     Only letters and digits of the query are used, so the name is safe whatever the sentence holds.
@@ -42,7 +42,7 @@ def moment_file_name(query: str, start: float, end: float) -> str:
     return f"{slug}_{start:06.1f}-{end:06.1f}.mp4"
 
 
-def cut_moment(video: str | os.PathLike, start: float, end: float, output: str | os.PathLike) -> Path:
+def write_excerpt(video: str | os.PathLike, start: float, end: float, output: str | os.PathLike) -> Path:
     """Write the part of a video from `start` to `end` to an mp4 file of its own.
 
     The pictures are encoded again (H.264), since a copy could begin only at a keyframe; so is the sound (AAC), if
