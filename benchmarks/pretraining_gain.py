@@ -29,7 +29,7 @@ from videolights_hf.backbones import complete_checkpoints, load_backbones
 from videolights_hf.corpus import Captioner, SimilarityScorer, generate_corpus, leave_out
 from videolights_hf.data import get_dataset_spec, read_annotations, read_backbone_checkpoints
 from videolights_hf.demo import ANNOTATIONS_FILE, CLIP_SECONDS, FRAME_SIZE, SPLITS, demo_checkpoint, make_world
-from videolights_hf.extraction import extract_feature_dataset, find_videos
+from videolights_hf.extraction import DatasetTarget, ExtractionSettings, extract_feature_dataset, find_videos
 from videolights_hf.training import load_recipe, train_recipe
 
 if TYPE_CHECKING:
@@ -131,16 +131,11 @@ def build_dataset(args: argparse.Namespace, annotations: dict[str, Path]) -> Dat
     )
     print(corpus)
     checkpoints = complete_checkpoints(["clip"], {"clip": str(args.clip)})
+    specs = {"pretrain": "pretraining", **dict.fromkeys(annotations, WORLD)}
+    target = DatasetTarget(args.output / "dataset", {"pretrain": corpus.path, **annotations}, specs, strict=True)
+    settings = ExtractionSettings(clip_length=CLIP_SECONDS, checkpoints=checkpoints)
     tables, _ = extract_feature_dataset(
-        args.output / "dataset",
-        {"pretrain": corpus.path, **annotations},
-        videos,
-        args.output / "features",
-        load_backbones(checkpoints),
-        dataset={"pretrain": "pretraining", **dict.fromkeys(annotations, WORLD)},
-        clip_length=CLIP_SECONDS,
-        checkpoints=checkpoints,
-        strict=True,
+        target, videos, args.output / "features", load_backbones(checkpoints), settings
     )
     return tables
 

@@ -18,15 +18,15 @@ from videolights_hf import (
 from videolights_hf.backbones.runner import VideoEncoder
 from videolights_hf.data import FeatureBuildError, FeatureDataset, VideoLightsDataCollator
 from videolights_hf.data.tables import decode_array
-from videolights_hf.extraction import extract_feature_dataset, find_videos
+from videolights_hf.extraction import DatasetTarget, ExtractionSettings, extract_feature_dataset, find_videos
 from videolights_hf.video.reader import read_video_metadata
 
 
-def extract(folder, videos, *backbones, annotations=None, **settings):
+def extract(folder, videos, *backbones, annotations=None, clip_length=None, **options):
     annotations = annotations or {"train": folder / "train.jsonl", "val": folder / "val.jsonl"}
-    return extract_feature_dataset(
-        folder / "dataset", annotations, videos, folder / "features", backbones, progress=False, **settings
-    )
+    target = DatasetTarget(folder / "dataset", annotations, **options)
+    settings = ExtractionSettings(clip_length=clip_length, progress=False)
+    return extract_feature_dataset(target, videos, folder / "features", backbones, settings)
 
 
 def make_numbers(video):

@@ -47,7 +47,7 @@ class TestWriting:
             raise OSError(number, "No space left on device")
 
         monkeypatch.setattr(np, "savez", break_off)
-        with pytest.raises(OSError, match=r"disk is full.*goes on where it stopped.*after\.npz") as caught:
+        with pytest.raises(OSError, match=r"disk is full.*repeat the command.*after\.npz") as caught:
             folder.write("after", features=np.zeros((9, 9)))
         assert caught.value.errno == number
         assert sorted(os.listdir(tmp_path)) == ["before.npz", "extraction.json"]
@@ -57,8 +57,8 @@ class TestWriting:
         finished = subprocess.Popen([sys.executable, "-c", ""])
         finished.wait()
         host = socket.gethostname()
-        dead, alive = (tmp_path / f".{host}-{pid}.partial" for pid in (finished.pid, os.getpid()))
-        elsewhere, old = tmp_path / ".elsewhere-1.partial", tmp_path / ".elsewhere-2.partial"
+        dead, alive = (tmp_path / f".{host}-{pid}-0.partial" for pid in (finished.pid, os.getpid()))
+        elsewhere, old = tmp_path / ".elsewhere-1-0.partial", tmp_path / ".elsewhere-2-0.partial"
         for path in (dead, alive, elsewhere, old):
             path.write_bytes(b"half")
         os.utime(old, (0, 0))

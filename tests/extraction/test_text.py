@@ -7,14 +7,14 @@ import torch
 from tests.support.corpora import NumberBackbone
 from tests.support.helpers import make_tiny_clip
 from tests.support.tiny_backbones import make_tiny_blip2
-from videolights_hf.extraction import SettingsMismatchError, extract_text_features
+from videolights_hf.extraction import ExtractionSettings, SettingsMismatchError, extract_text_features
 from videolights_hf.extraction import text as text_module
 
 QUERIES = {3: "A dog runs.", "v_0_10": "Ein Bär, 日本!", 10: "x", 7: "a man in a red coat opens the door " * 2}
 
 
 def extract(queries, output, *backbones, **settings):
-    return extract_text_features(queries, output, backbones, progress=False, **settings)
+    return extract_text_features(queries, output, backbones, ExtractionSettings(progress=False, **settings))
 
 
 def arrays_in(path):
@@ -89,13 +89,13 @@ def test_out_of_memory_halves_the_batch_and_goes_on(tmp_path, monkeypatch):
         return encode(sentences)
 
     monkeypatch.setattr(clip, "encode_text", tight)
-    with pytest.warns(UserWarning, match="goes on with batches of 16"):
+    with pytest.warns(UserWarning, match="continues with batches of 16"):
         assert extract(QUERIES, tmp_path, clip).done == 4
 
 
 @pytest.mark.parametrize(
     ("queries", "message"),
-    [({}, "no sentences"), ({1: "  "}, "query '1' is '  '"), ({"../1": "a dog"}, "cannot be the name")],
+    [({}, "no sentences"), ({1: "  "}, "query '1' is '  '"), ({"../1": "a dog"}, "cannot be a file name")],
 )
 def test_queries_that_are_none_are_refused(tmp_path, queries, message):
     with pytest.raises(ValueError, match=message):

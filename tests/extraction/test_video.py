@@ -9,12 +9,14 @@ import torch
 from tests.support.corpora import NumberBackbone, write_corpus, write_numbered
 from tests.support.helpers import make_tiny_clip
 from videolights_hf.backbones.runner import VideoEncoder
-from videolights_hf.extraction import SettingsMismatchError, extract_video_features, find_videos
+from videolights_hf.extraction import ExtractionSettings, SettingsMismatchError, extract_video_features, find_videos
 from videolights_hf.extraction import video as video_module
 
 
-def extract(videos, output, *backbones, **settings):
-    return extract_video_features(videos, output, backbones, progress=False, **settings)
+def extract(videos, output, *backbones, missing=(), **settings):
+    return extract_video_features(
+        videos, output, backbones, ExtractionSettings(progress=False, **settings), missing=missing
+    )
 
 
 def features_in(folder):
@@ -116,7 +118,7 @@ class TestFiles:
     @pytest.mark.parametrize("vid", ["../x", "a/b", ""])
     def test_a_vid_that_is_no_file_name_is_refused_before_anything_is_written(self, corpus, tmp_path, vid):
         videos = {**corpus, vid: next(iter(corpus.values()))}
-        with pytest.raises(ValueError, match="cannot be the name"):
+        with pytest.raises(ValueError, match="cannot be a file name"):
             extract(videos, tmp_path / "out", NumberBackbone())
         assert not (tmp_path / "out").exists()
 
@@ -205,7 +207,7 @@ class TestFailures:
             assert path.read_bytes() == (folder / path.name).read_bytes()
 
     def test_out_of_memory_halves_the_batch_and_goes_on(self, corpus, tmp_path):
-        with pytest.warns(UserWarning, match="goes on with batches of 4"):
+        with pytest.warns(UserWarning, match="continues with batches of 4"):
             summary = extract(corpus, tmp_path, NumberBackbone(batch_size=8, limit=5))
         assert summary.done == 7
 

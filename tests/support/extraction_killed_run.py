@@ -18,7 +18,7 @@ import torch
 
 from tests.support.corpora import NumberBackbone
 from tests.support.helpers import make_tiny_clip
-from videolights_hf.extraction import extract_video_features, find_videos
+from videolights_hf.extraction import ExtractionSettings, extract_video_features, find_videos
 from videolights_hf.extraction import video as video_module
 
 
@@ -28,7 +28,8 @@ def extract(videos: Path, output: Path) -> None:
     clip.batch_size = 5
     backbones = [clip, NumberBackbone("many", 32, batch_size=3)]
     with unittest.mock.patch.object(video_module, "VIDEOS_PER_GROUP", 4):
-        extract_video_features(find_videos(videos), output, backbones, dtype="float32", num_threads=2, progress=False)
+        settings = ExtractionSettings(dtype="float32", num_threads=2, progress=False)
+        extract_video_features(find_videos(videos), output, backbones, settings)
 
 
 def written(output: Path) -> list[Path]:

@@ -108,7 +108,13 @@ def extract(
     """
     from videolights_hf.common.processes import Processes
     from videolights_hf.data import get_dataset_spec, read_annotations
-    from videolights_hf.extraction import extract_video_features, find_videos
+    from videolights_hf.extraction import (
+        DatasetTarget,
+        ExtractionSettings,
+        extract_feature_dataset,
+        extract_video_features,
+        find_videos,
+    )
 
     if audio_features is not None and dataset_output is None:
         raise typer.BadParameter("these go into a dataset: give --dataset-output", param_hint="--audio-features")
@@ -125,30 +131,19 @@ def extract(
     processes = Processes.current(device)
     with no_progress_bars_in_logs():
         origins, loaded = _load(backbones, checkpoints or [], batch_sizes or [], compute_dtype, processes)
-    common = {
-        "clip_length": spec.clip_length,
-        "dtype": dtype.value,
-        "checkpoints": origins,
-        "num_threads": decoders,
-        "processes": processes,
-    }
+    settings = ExtractionSettings(
+        clip_length=spec.clip_length,
+        dtype=dtype.value,
+        checkpoints=origins,
+        num_threads=decoders,
+        processes=processes,
+    )
     if dataset_output is None:
-        summary = extract_video_features(found, output, loaded, missing=(vids or set()) - found.keys(), **common)
+        missing = (vids or set()) - found.keys()
+        summary = extract_video_features(found, output, loaded, settings, missing=missing)
     else:
-        from videolights_hf.extraction import extract_feature_dataset
-
-        tables, summary = extract_feature_dataset(
-            dataset_output,
-            files,
-            found,
-            output,
-            loaded,
-            dataset=spec,
-            audio_folder=audio_features,
-            strict=strict,
-            overwrite=overwrite,
-            **common,
-        )
+        target = DatasetTarget(dataset_output, files, spec, audio_features, strict, overwrite)
+        tables, summary = extract_feature_dataset(target, found, output, loaded, settings)
         if tables is not None:
             counts = ", ".join(f"{len(table)} {name}" for name, table in tables.items())
             typer.echo(f"Wrote {dataset_output}: {counts}")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from .files import write_text
+from .json_lines import write_json_lines
 
 FAILURES_FILE = "failed.jsonl"
 
@@ -27,9 +27,11 @@ class Failure:
     path: str | None
     error: str
 
-    def to_json(self) -> str:
-        """The failure as a line of `failed.jsonl`."""
-        return json.dumps({"vid": self.vid, "path": self.path, "error": self.error}) + "\n"
+    @classmethod
+    def of(cls, vid: str, video: object, error: Exception | str) -> Failure:
+        """A failure of a video, which may be a path, frames in memory, or `None`."""
+        path = os.fspath(video) if isinstance(video, (str, os.PathLike)) else None
+        return cls(vid, path, str(error) or type(error).__name__)
 
 
 class FailureLog:
@@ -52,12 +54,12 @@ class FailureLog:
     def append(self, failure: Failure) -> None:
         """Add a failure."""
         with self.path.open("a", encoding="utf-8") as file:
-            file.write(failure.to_json())
+            file.write(json.dumps(asdict(failure)) + "\n")
 
     def replace(self, failures: Iterable[Failure]) -> None:
         """Write all failures of the run; no file, if there are none."""
-        lines = [failure.to_json() for failure in failures]
-        if lines:
-            write_text(self.path, "".join(lines))
+        rows = [asdict(failure) for failure in failures]
+        if rows:
+            write_json_lines(self.path, rows)
         else:
             self.clear()

@@ -68,6 +68,25 @@ def write_json(path: str | os.PathLike, content: Any) -> None:
     write_text(path, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n", errors="surrogatepass")
 
 
+def read_json_object(path: str | os.PathLike) -> dict[str, Any] | None:
+    """What a JSON file of this package holds; `None` if there is no such file.
+
+    Raises:
+        ValueError: It does not hold a JSON object.
+    """
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} cannot be read ({error}). Remove it, or choose another folder.") from error
+    if not isinstance(content, dict):
+        raise ValueError(
+            f"{path} holds a JSON {type(content).__name__}, expected an object. Remove it, or choose another folder."
+        )
+    return content
+
+
 def remove_leftovers(folder: str | os.PathLike) -> None:
     """Delete the partial files that processes which no longer run left in a folder."""
     for partial in Path(folder).glob(f".*{PARTIAL_SUFFIX}"):

@@ -1,14 +1,16 @@
-from .dataset import collect_queries, extract_feature_dataset
-from .sources import VideoSource, find_videos
+from .dataset import DatasetTarget, collect_queries, extract_feature_dataset
+from .settings import ExtractionSettings
+from .sources import find_videos
 from .store import SettingsMismatchError
 from .summary import ExtractionSummary
 from .text import extract_text_features
 from .video import extract_video_features
 
 __all__ = [
+    "DatasetTarget",
+    "ExtractionSettings",
     "ExtractionSummary",
     "SettingsMismatchError",
-    "VideoSource",
     "collect_queries",
     "extract_feature_dataset",
     "extract_text_features",
