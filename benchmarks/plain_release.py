@@ -497,6 +497,7 @@ def small_config(tables: Mapping[str, Any]) -> VideoLightsConfig:
 def evaluate(model: PlainRelease, dataset: FeatureDataset) -> dict[str, float]:
     """Headline metrics of a QVHighlights split."""
     from videolights_hf.data import VideoLightsDataCollator
+    from videolights_hf.inference.moments import MomentSelection
     from videolights_hf.metrics import evaluate_predictions
     from videolights_hf.training.predictions import submission_rows
 
@@ -513,8 +514,8 @@ def evaluate(model: PlainRelease, dataset: FeatureDataset) -> dict[str, float]:
             output["pred_spans"].numpy(),
             output["saliency_scores"].numpy(),
             batch["video_attention_mask"].sum(-1).numpy(),
-            clip_length=model.config.clip_length,
-            moment_bounds=[0, 150],
+            model.config.clip_length,
+            MomentSelection(bounds=(0, 150)),
         )
     model.train()
     return evaluate_predictions(rows, annotations, clip_length=model.config.clip_length)["brief"]

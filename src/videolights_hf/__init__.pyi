@@ -6,6 +6,7 @@ from .backbones.slowfast import SlowFastBackbone
 from .backbones.slowfast_network import VideoLightsSlowFastConfig, VideoLightsSlowFastModel
 from .convert.checkpoints import convert_checkpoint, convert_to_release
 from .convert.slowfast import convert_slowfast_checkpoint
+from .inference.moments import Moment, MomentResult, MomentSelection
 from .inference.pipeline import VideoMomentRetrievalPipeline
 from .inference.processing import VideoLightsProcessor
 from .models.outputs import VideoLightsModelOutput, VideoLightsMomentRetrievalOutput
@@ -22,6 +23,9 @@ __all__ = [
     "Blip2Backbone",
     "ClipBackbone",
     "FeatureBackbone",
+    "Moment",
+    "MomentResult",
+    "MomentSelection",
     "SlowFastBackbone",
     "VideoEncoder",
     "VideoFeatures",

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from transformers import HfArgumentParser
 
+from videolights_hf.inference.moments import MomentSelection
 from videolights_hf.training import (
     SELECTION_WEIGHTS,
     VideoLightsTrainingArguments,
@@ -79,15 +80,15 @@ class TestSelectionScore:
 class TestSubmissionRows:
     annotation = {"qid": 7, "query": "a cat", "vid": "v", "duration": 10.0, "relevant_windows": [[0, 2]]}
 
-    def rows(self, **settings):
-        defaults = {"clip_length": 2.0}
+    def rows(self, with_moments=True, **settings):
         return submission_rows(
             [self.annotation],
             scores=np.array([[0.2, 0.9]], dtype=np.float32),
             spans=np.array([[[0.5, 0.2], [0.9, 0.4]]], dtype=np.float32),
             saliency=np.array([[1.0, 0.1, 2.0, -100.0]], dtype=np.float32),
             num_clips=np.array([3]),
-            **{**defaults, **settings},
+            clip_length=2.0,
+            selection=MomentSelection(**{"bounds": None, **settings}) if with_moments else None,
         )
 
     def test_moments_are_seconds_of_the_annotated_duration_best_first(self):
@@ -96,11 +97,11 @@ class TestSubmissionRows:
         assert list(row) == ["qid", "query", "vid", "pred_relevant_windows", "pred_saliency_scores"]
 
     def test_unrounded_moments_keep_four_decimals(self):
-        (row,) = self.rows(clip_length=None)
+        (row,) = self.rows(round_to_clips=False)
         assert row["pred_relevant_windows"][0] == [7.0, 11.0, 0.9]
 
     def test_bounds_clamp(self):
-        (row,) = self.rows(moment_bounds=[0, 10])
+        (row,) = self.rows(bounds=(0, 10))
         assert row["pred_relevant_windows"][0] == [8.0, 10.0, 0.9]
 
     def test_saliency_is_float16_and_ends_with_the_video(self):
@@ -114,4 +115,4 @@ class TestSubmissionRows:
     def test_number_of_predictions_must_fit(self):
         with pytest.raises(ValueError, match="0 predictions for 1 queries"):
             submission_rows([self.annotation], np.zeros((0, 2)), np.zeros((0, 2, 2)), np.zeros((0, 4)), np.zeros(0),
-                            clip_length=2.0)  # fmt: skip
+                            2.0, MomentSelection())  # fmt: skip

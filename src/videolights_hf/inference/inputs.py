@@ -12,6 +12,13 @@ import numpy as np
 USUAL_LENGTH_DIFFERENCE = 2
 
 
+def is_one_video(videos: Any) -> bool:
+    """Whether this is one video, not a list of several; a list of pictures is one video."""
+    if not isinstance(videos, (list, tuple)):
+        return True
+    return bool(videos) and (hasattr(videos[0], "convert") or getattr(videos[0], "ndim", None) == 3)
+
+
 def l2_normalize(features: np.ndarray) -> np.ndarray:
     """Divide each row by its Euclidean norm plus 1e-5.
 

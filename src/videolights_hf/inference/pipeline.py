@@ -5,43 +5,63 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import IO, Any, Protocol, TypeAlias, overload
 
 import numpy as np
 import torch
-from transformers import AutoModel
+from transformers import AutoConfig, AutoModel, AutoProcessor
 from transformers.pipelines import PIPELINE_REGISTRY, Pipeline
 from transformers.utils import ModelOutput, logging
 from transformers.utils.hub import create_and_tag_model_card
 
+from ..backbones.features import VideoFeatures
 from ..hub.push import push_saved_folder
-from .moments import select_moments
+from .inputs import is_one_video
+from .moments import MomentResult, MomentSelection, select_moments
 from .windows import merge_moments, merge_saliency, plan_windows
 
 TASK = "video-moment-retrieval"
 
 DEFAULT_BATCH_SIZE = 16
+DEFAULT_SELECTION = MomentSelection(top_k=5, nms_threshold=0.7, max_after_nms=None)
+# Arguments of a call, by the step of the pipeline that takes them.
+_PREPROCESS = ("fps", "audio", "window_stride", "show_progress")
+_FORWARD = ("show_progress",)
+_SELECTION = ("top_k", "score_threshold", "nms_threshold", "round_to_clips")
+_UPLOAD_ARGUMENTS = ("commit_description", "private", "token", "revision", "create_pr")
 # What `_forward` keeps of a batch's outputs.
 _PREDICTIONS = ("logits", "pred_spans", "saliency_scores")
+
+
+class Picture(Protocol):
+    """A PIL image."""
+
+    def convert(self, mode: str) -> Any:
+        """The picture in another color mode."""
+
+
+# What a call takes as one video: a path, a binary file object, an array (T, H, W, 3) of RGB uint8, a list of PIL images,
+# or features computed before.
+Video: TypeAlias = "str | os.PathLike[str] | IO[bytes] | np.ndarray | VideoFeatures | Sequence[Picture]"
 
 
 class VideoMomentRetrievalPipeline(Pipeline):
     r"""Finds the moments of a video that sentences describe, and scores every clip as a highlight of them.
 
     A video is decoded and encoded once, whatever the number of sentences. It may be of any length: one with more than
-    `config.max_video_length` clips runs in overlapping windows, whose predictions are merged as
-    `windowing_videolights.py` describes.
+    `config.max_video_length` clips runs in overlapping windows, whose predictions are merged as `windows.py` describes.
 
-    Load it with `pipeline("video-moment-retrieval", model=...)`; the processor comes from the same folder or
-    repository. Arguments of a call may be given there too, and then are its defaults.
+    Load it with [`~VideoMomentRetrievalPipeline.from_pretrained`], whose results are typed, or with
+    `pipeline("video-moment-retrieval", model=...)`; the processor comes from the same folder or repository. Settings
+    given there are the defaults of the calls.
 
     Args:
-        model ([`VideoLightsForMomentRetrieval`]): the model.
-        processor ([`VideoLightsProcessor`]): the processor, which holds the feature backbones. It is moved to the
-            pipeline's device, and to `dtype` if that is given.
-        dtype (`torch.dtype`, *optional*): floating-point type of the feature backbones; float32 by default. The
-            `pipeline` function loads the model in it as well.
-        **kwargs: arguments of [`~transformers.Pipeline`] (`device`, `batch_size`) and defaults for the calls.
+        model: The model.
+        processor: The processor, which holds the feature backbones. It is moved to the pipeline's device, and to
+            `dtype` if that is given.
+        **kwargs: Arguments of [`~transformers.Pipeline`] (`device`, `batch_size`, `dtype`: the floating-point type of
+            the feature backbones, float32 by default), and defaults of the calls.
 
     Raises:
         ValueError: There is no processor, or it does not fit the model.
@@ -49,13 +69,16 @@ class VideoMomentRetrievalPipeline(Pipeline):
     Example:
 
     ```python
-    >>> from transformers import pipeline
-    >>> import videolights_hf
+    >>> from videolights_hf import VideoMomentRetrievalPipeline
+    >>> from videolights_hf.demo import demo_checkpoint, demo_videos
 
-    >>> finder = pipeline("video-moment-retrieval", model="path/to/checkpoint")
-    >>> result = finder("holiday.mp4", "a dog runs on the beach")
-    >>> result["moments"][0]
-    {'start': 12.0, 'end': 20.0, 'score': 0.91}
+    >>> finder = VideoMomentRetrievalPipeline.from_pretrained(demo_checkpoint(), device="cpu")
+    >>> result = finder(demo_videos() / "demo_0_00000.mp4", "a red circle")
+    >>> sorted(result)
+    ['clip_length', 'duration', 'moments', 'query', 'saliency']
+    >>> sorted(result["moments"][0])
+    ['end', 'score', 'start']
+
     ```
     """
 
@@ -65,7 +88,7 @@ class VideoMomentRetrievalPipeline(Pipeline):
     _load_video_processor = False
     _load_feature_extractor = False
 
-    def __init__(self, model: Any, processor: Any = None, **kwargs):
+    def __init__(self, model: Any, processor: Any = None, **kwargs: Any):
         if processor is None:
             raise ValueError(
                 f"The {TASK} pipeline needs the model's processor: pass `processor=VideoLightsProcessor...`, or load "
@@ -77,42 +100,100 @@ class VideoMomentRetrievalPipeline(Pipeline):
         self.model.eval()
         self.processor.to(self.device, dtype if isinstance(dtype, torch.dtype) else None)
 
+    @classmethod
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str | os.PathLike[str],
+        *,
+        device: str | int | torch.device | None = None,
+        dtype: torch.dtype | None = None,
+        batch_size: int | None = None,
+        trust_remote_code: bool = False,
+        **hub_arguments: Any,
+    ) -> VideoMomentRetrievalPipeline:
+        """Load model, processor and backbones from one folder or Hub repository.
+
+        Args:
+            pretrained_model_name_or_path: Folder or Hub id.
+            device: Where to run; by default the first accelerator there is.
+            dtype: Floating-point type of model and backbones. By default the model is loaded as it was saved, and the
+                backbones in float32.
+            batch_size: Default of the calls.
+            trust_remote_code: Run the code that was saved with the checkpoint.
+            **hub_arguments: `revision`, `subfolder`, `token`, `cache_dir`, ...
+
+        Raises:
+            OSError: The folder or repository holds no model or no processor.
+            ValueError: The model is of another kind or damaged, or there is no such device.
+        """
+        path = os.fspath(pretrained_model_name_or_path)
+        hub_arguments["trust_remote_code"] = trust_remote_code
+        try:
+            config = AutoConfig.from_pretrained(path, **hub_arguments)
+            if not hasattr(config, "video_backbones"):
+                raise ValueError(f"{path} holds a model of the type {config.model_type!r}, which finds no moments.")
+            model = AutoModel.from_pretrained(path, config=config, dtype=dtype or "auto", **hub_arguments)
+            processor = AutoProcessor.from_pretrained(path, **hub_arguments)
+        except (OSError, ValueError, ImportError):
+            raise
+        # What a damaged file raises depends on the libraries below.
+        except Exception as error:
+            raise ValueError(f"The model {path} cannot be loaded: {error}") from error
+        settings = {"device": device, "dtype": dtype, "batch_size": batch_size}
+        try:
+            return cls(model, processor, **{name: value for name, value in settings.items() if value is not None})
+        except (RuntimeError, AssertionError) as error:
+            raise ValueError(f"Cannot run on the device {str(device)!r}: {error}") from error
+
+    @overload  # type: ignore[override]
+    def __call__(self, video: Video, text: str, **options: Any) -> MomentResult: ...
+
+    @overload
+    def __call__(self, video: Video, text: list[str] | tuple[str, ...], **options: Any) -> list[MomentResult]: ...
+
+    @overload
+    def __call__(self, video: list[Video] | tuple[Video, ...], text: str, **options: Any) -> list[MomentResult]: ...
+
+    @overload
     def __call__(
-        self, video: Any, text: str | Sequence[str], *, batch_size: int | None = None, **kwargs
-    ) -> dict[str, Any] | list:
+        self, video: list[Video] | tuple[Video, ...], text: list[str] | tuple[str, ...], **options: Any
+    ) -> list[list[MomentResult]]: ...
+
+    def __call__(
+        self, video: Any, text: Any, *, batch_size: int | None = None, **options: Any
+    ) -> MomentResult | list[MomentResult] | list[list[MomentResult]]:
         """Find the moments of a video, or of several, that sentences describe.
 
         Args:
             video: A path, a binary file object, an array (T, H, W, 3) of RGB uint8, a list of PIL images, or
                 [`VideoFeatures`] computed before; or a list of these, several videos.
             text: One sentence, or a list of sentences. Each is looked for in each of the videos.
-            batch_size (`int`, *optional*): sentences, times windows of a long video, that pass through the model at
-                once; 16 by default.
-            fps (`float`, *optional*): frames a second of videos given as arrays or lists of images.
-            audio (`np.ndarray`, *optional*): features (L, audio_dim) of the video's sound, for models that use it;
-                for several videos a list.
-            window_stride (`int`, *optional*): clips from one window of a long video to the next; half a window by
-                default.
-            top_k (`int`, *optional*, defaults to 5): at most this many moments for a sentence; `None`: all.
-            score_threshold (`float`, defaults to 0): moments with a lower score are left out.
-            nms_threshold (`float`, *optional*, defaults to 0.7): of two moments with a larger temporal IoU only the
-                better stays; `None`: no suppression.
-            round_to_clips (`bool`, defaults to `True`): round times to multiples of the clip length, as published
-                evaluations do.
-            show_progress (`bool`, *optional*): show progress bars; by default if standard error is a terminal.
+            batch_size: Sentences, times windows of a long video, that pass through the model at once; 16 by default.
+            **options: Any of these:
+
+                - `fps`: frames per second of videos given as arrays or lists of images;
+                - `audio`: features (L, audio_dim) of the video's sound, for models that use it; for several videos a
+                  list;
+                - `window_stride`: clips from one window of a long video to the next; half a window by default;
+                - `top_k`: keep at most this many moments per sentence, 5 by default; `None` keeps all;
+                - `score_threshold`: drop moments with a lower score, 0 by default;
+                - `nms_threshold`: of two moments with a larger temporal IoU keep the better one, 0.7 by default;
+                  `None` keeps both;
+                - `round_to_clips`: round times to multiples of the clip length, as published evaluations do; `True`
+                  by default;
+                - `show_progress`: show progress bars; by default if standard error is a terminal.
 
         Returns:
-            For one sentence a dictionary, for a list of sentences a list of them, in order:
+            For one sentence a [`MomentResult`], for a list of sentences a list of them, in order; for a list of videos
+            a list with this for each. A result is a dictionary:
 
-            - `query` (`str`): the sentence;
-            - `moments` (`list[dict]`): `start` and `end` in seconds and `score` in [0, 1], best first. Empty for a
-              model trained for highlights only;
-            - `saliency` (`list[float]`): a score for each clip of the video, higher for better highlights of the
-              sentence; they compare within a sentence and have no fixed scale;
-            - `clip_length` (`float`): seconds a clip;
-            - `duration` (`float`): length of the video in seconds.
-
-            For a list of videos a list with this for each.
+            - `query`: the sentence;
+            - `moments`: `start` and `end` in seconds and `score` in [0, 1], best first. Empty for a model trained for
+              highlights only;
+            - `saliency`: a score for each clip of the video, higher for better highlights of the sentence; they
+              compare within a sentence and have no fixed scale;
+            - `clip_length`: seconds per clip;
+            - `duration`: length of the video in seconds.
 
         Raises:
             FileNotFoundError: The path does not exist.
@@ -122,18 +203,18 @@ class VideoMomentRetrievalPipeline(Pipeline):
             batch_size = self._batch_size or DEFAULT_BATCH_SIZE
         if batch_size < 1:
             raise ValueError(f"`batch_size` must be at least 1, got {batch_size}.")
-        given = self._sanitize_parameters(**kwargs)
+        given = self._sanitize_parameters(**options)
         defaults = (self._preprocess_params, self._forward_params, self._postprocess_params)
         preprocess, forward, postprocess = (default | own for default, own in zip(defaults, given, strict=True))
         forward["batch_size"] = batch_size
+        selection = replace(DEFAULT_SELECTION, **postprocess)
 
-        audio = preprocess.pop("audio", None)
-        several_videos = _is_several_videos(video)
+        several_videos = not is_one_video(video)
         videos = list(video) if several_videos else [video]
-        tracks = list(audio) if several_videos and audio is not None else [audio] * len(videos)
-        if len(tracks) != len(videos):
-            raise ValueError(f"{len(videos)} videos came with {len(tracks)} arrays of audio features.")
+        tracks = _audio_tracks(preprocess.pop("audio", None), len(videos), several_videos)
         sentences = [text] if isinstance(text, str) else list(text)
+        if not videos:
+            raise ValueError("`video` is an empty list: give at least one video.")
         if not sentences:
             raise ValueError("`text` is an empty list: give at least one sentence.")
         # First the cheap part, which fails on bad sentences.
@@ -141,24 +222,20 @@ class VideoMomentRetrievalPipeline(Pipeline):
         results = []
         for one, track in zip(videos, tracks, strict=True):
             inputs = {"video": one, "audio": track, "sentences": sentences, "text_features": encoded}
-            found = self.run_single(inputs, preprocess, forward, postprocess)
+            found = self.run_single(inputs, preprocess, forward, {"selection": selection})
             results.append(found[0] if isinstance(text, str) else found)
         return results if several_videos else results[0]
 
-    def _sanitize_parameters(self, **kwargs) -> tuple[dict, dict, dict]:
-        steps = (
-            ("fps", "audio", "window_stride", "show_progress"),
-            ("show_progress",),
-            ("top_k", "score_threshold", "nms_threshold", "round_to_clips"),
-        )
+    def _sanitize_parameters(self, **kwargs: Any) -> tuple[dict, dict, dict]:
+        steps = (_PREPROCESS, _FORWARD, _SELECTION)
         unknown = kwargs.keys() - {name for names in steps for name in names}
         if unknown:
             raise TypeError(f"The {TASK} pipeline has no argument {', '.join(sorted(unknown))}.")
-        if kwargs.get("top_k") is not None and kwargs["top_k"] < 1:
-            raise ValueError(f"`top_k` must be at least 1, or None for all moments, got {kwargs['top_k']}.")
-        if not 0 <= kwargs.get("score_threshold", 0) <= 1:
-            raise ValueError(f"`score_threshold` must be between 0 and 1, got {kwargs['score_threshold']}.")
-        return tuple({name: kwargs[name] for name in names if name in kwargs} for names in steps)
+        preprocess, forward, postprocess = (
+            {name: kwargs[name] for name in names if name in kwargs} for names in steps
+        )
+        MomentSelection(**postprocess)
+        return preprocess, forward, postprocess
 
     def preprocess(
         self,
@@ -211,13 +288,8 @@ class VideoMomentRetrievalPipeline(Pipeline):
         return {**inputs, "predictions": ModelOutput(predictions)}
 
     def postprocess(
-        self,
-        outputs: dict[str, Any],
-        top_k: int | None = 5,
-        score_threshold: float = 0.0,
-        nms_threshold: float | None = 0.7,
-        round_to_clips: bool = True,
-    ) -> list[dict[str, Any]]:
+        self, outputs: dict[str, Any], selection: MomentSelection = DEFAULT_SELECTION
+    ) -> list[MomentResult]:
         """Merge the windows' predictions: a result for each sentence."""
         video, windows, predictions = outputs["video"], outputs["windows"], outputs["predictions"]
         durations = [window.duration for window in windows] * len(outputs["sentences"])
@@ -226,28 +298,22 @@ class VideoMomentRetrievalPipeline(Pipeline):
             predictions,
             durations,
             video_attention_mask=torch.ones(predictions.saliency_scores.shape),
-            round_to_clips=round_to_clips,
+            round_to_clips=selection.round_to_clips,
         )
-        results = []
+        # Rounded within their windows: a window need not begin at a multiple of the clip length.
+        merged_selection = replace(selection, round_to_clips=False)
+        results: list[MomentResult] = []
         for index, sentence in enumerate(outputs["sentences"]):
             own = parts[index * len(windows) : (index + 1) * len(windows)]
             moments = []
             if not self.model.config.highlight_only:
                 moments = merge_moments(windows, [part["moments"] for part in own], video.clip_length)
-            rows = [(moment["start"], moment["end"], moment["score"]) for moment in moments]
-            saliency = merge_saliency(windows, [np.asarray(part["saliency"]) for part in own])
+            rows = np.array([(moment["start"], moment["end"], moment["score"]) for moment in moments])
             results.append(
                 {
                     "query": sentence,
-                    "moments": select_moments(
-                        np.array(rows).reshape(-1, 3),
-                        video.duration,
-                        score_threshold=score_threshold,
-                        top_k=top_k,
-                        nms_threshold=nms_threshold,
-                        max_after_nms=max(len(rows), 1),
-                    ),
-                    "saliency": saliency.tolist(),
+                    "moments": select_moments(rows, video.duration, video.clip_length, merged_selection),
+                    "saliency": merge_saliency(windows, [np.asarray(part["saliency"]) for part in own]).tolist(),
                     "clip_length": video.clip_length,
                     "duration": video.duration,
                 }
@@ -270,49 +336,28 @@ class VideoMomentRetrievalPipeline(Pipeline):
             self.push_to_hub(repo_id, **kwargs)
 
     def push_to_hub(
-        self,
-        repo_id: str,
-        *,
-        commit_message: str = "Upload pipeline",
-        commit_description: str | None = None,
-        private: bool | None = None,
-        token: str | bool | None = None,
-        revision: str | None = None,
-        create_pr: bool = False,
-        tags: list[str] | None = None,
-        **kwargs,
+        self, repo_id: str, *, commit_message: str = "Upload pipeline", tags: list[str] | None = None, **kwargs: Any
     ) -> str:
         """Upload the whole pipeline and a model card to a Hub repository, which is made if it does not exist.
 
         Args:
             repo_id: The repository.
             commit_message: Message of the commit.
-            commit_description: More about the commit.
-            private: Whether a new repository is private.
-            token: Access token; by default the one that is logged in.
-            revision: Branch to push to; it is made if it does not exist.
-            create_pr: Open a pull request instead of pushing.
             tags: Tags to add to the repository's model card.
-            **kwargs: Passed to the model's `save_pretrained` (`include_code`, `max_shard_size`, ...).
+            **kwargs: `commit_description`, `private`, `token`, `revision` and `create_pr`, as for models; the others
+                are passed to the model's `save_pretrained` (`include_code`, `max_shard_size`, ...).
 
         Returns:
-            Where the commit can be seen.
+            The address of the commit.
         """
+        upload = {name: kwargs.pop(name) for name in _UPLOAD_ARGUMENTS if name in kwargs}
 
         def save(folder: str, full_id: str) -> None:
             self.save_pretrained(folder, **kwargs)
-            create_and_tag_model_card(full_id, tags, token=token).save(os.path.join(folder, "README.md"))
+            card = create_and_tag_model_card(full_id, tags, token=upload.get("token"))
+            card.save(os.path.join(folder, "README.md"))
 
-        return push_saved_folder(
-            save,
-            repo_id,
-            private=private,
-            token=token,
-            revision=revision,
-            create_pr=create_pr,
-            commit_message=commit_message,
-            commit_description=commit_description,
-        )
+        return push_saved_folder(save, repo_id, commit_message=commit_message, **upload)
 
 
 def register_pipeline() -> None:
@@ -323,11 +368,11 @@ def register_pipeline() -> None:
         )
 
 
-def _is_several_videos(video: Any) -> bool:
-    """Whether a list holds videos; a list of pictures is one video."""
-    if not isinstance(video, (list, tuple)) or not video:
-        return False
-    return not (hasattr(video[0], "convert") or getattr(video[0], "ndim", None) == 3)
+def _audio_tracks(audio: Any, num_videos: int, several_videos: bool) -> list[Any]:
+    tracks = list(audio) if several_videos and audio is not None else [audio] * num_videos
+    if len(tracks) != num_videos:
+        raise ValueError(f"{num_videos} videos came with {len(tracks)} arrays of audio features.")
+    return tracks
 
 
 def _shows_progress(show_progress: bool | None) -> bool:

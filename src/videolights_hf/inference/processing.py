@@ -19,8 +19,8 @@ from ..backbones.store import BackboneSet
 from ..hub.code import AUTO_MAP
 from ..hub.push import push_saved_folder
 from ..video.reader import VideoInput, VideoReader, clip_grid
-from .inputs import make_text_batch, make_video_batch, pair_up
-from .predictions import predictions_in_seconds
+from .inputs import is_one_video, make_text_batch, make_video_batch, pair_up
+from .moments import MomentPrediction, MomentSelection, post_process_outputs
 
 # There is no public checkpoint of SlowFast that transformers loads: the released weights are converted first.
 DEFAULT_BACKBONE_CHECKPOINTS = {"clip": "openai/clip-vit-base-patch32", "blip2": "Salesforce/blip2-itm-vit-g"}
@@ -39,32 +39,40 @@ _SHARED_WITH_CONFIG = (
 class VideoLightsProcessor(ProcessorMixin):
     r"""Prepares videos and sentences for VideoLights, and turns its outputs into moments.
 
-    Videos and sentences may be raw, or features of the backbones computed before. A raw video is decoded once for all
-    backbones. Backbones are loaded when first needed, or attached with `set_backbone`.
+    Videos and sentences may be raw, or features that the backbones computed before. A raw video is decoded once for
+    all backbones. Backbones are loaded when first needed, or attached with `set_backbone`.
 
     Args:
-        video_backbones (`list[list]`): `[name, width]` of each video backbone, in channel order.
-        text_backbones (`list[list]`): `[name, width]` of each text encoder, in channel order.
-        audio_dim (`int`): width of precomputed audio features; 0 means none.
-        clip_length (`float`): seconds a clip.
-        max_video_length (`int`): clips that the model sees at once.
-        max_text_length (`int`): text tokens that the model sees.
-        backbone_checkpoints (`dict[str, str]`, *optional*): where each backbone is loaded from: a Hub id, an absolute
-            path, or a path relative to the folder or repository that the processor comes from, such as
-            `"backbones/clip"`. By default CLIP is the released ViT-B/32, and BLIP-2 the one for image-text retrieval
-            with ViT-g.
+        video_backbones: `[name, width]` of each video backbone, in channel order.
+        text_backbones: `[name, width]` of each text encoder, in channel order.
+        audio_dim: Width of precomputed audio features; 0 for a model without audio.
+        clip_length: Seconds per clip.
+        max_video_length: Clips that the model sees at once.
+        max_text_length: Text tokens that the model sees.
+        backbone_checkpoints: Where each backbone is loaded from: a Hub id, an absolute path, or a path relative to the
+            folder or repository of the processor, such as `"backbones/clip"`. By default CLIP is the released
+            ViT-B/32, and BLIP-2 the one for image-text retrieval with ViT-g.
 
     Raises:
-        ValueError: No backbone in a modality, or a size that is not positive.
+        ValueError: A modality has no backbone, or a size is not positive.
 
     Example:
 
     ```python
-    >>> processor = VideoLightsProcessor([["clip", 512]], [["clip", 512]])
-    >>> video = processor.encode_video("holiday.mp4")
-    >>> inputs = processor(videos=video, text="a dog runs on the beach")
+    >>> from videolights_hf import VideoLightsForMomentRetrieval, VideoLightsProcessor
+    >>> from videolights_hf.demo import demo_checkpoint, demo_videos
+
+    >>> model = VideoLightsForMomentRetrieval.from_pretrained(demo_checkpoint())
+    >>> processor = VideoLightsProcessor.from_pretrained(demo_checkpoint())
+    >>> video = processor.encode_video(demo_videos() / "demo_0_00000.mp4")
+    >>> inputs = processor(videos=video, text="a red circle")
+    >>> sorted(inputs)
+    ['text_attention_mask', 'text_features', 'video_attention_mask', 'video_features']
     >>> outputs = model(**inputs)
-    >>> processor.post_process_moment_retrieval(outputs, [video.duration])[0]["moments"]
+    >>> prediction = processor.post_process_moment_retrieval(outputs, video.duration)[0]
+    >>> len(prediction["moments"]), len(prediction["saliency"]) == video.num_clips
+    (10, True)
+
     ```
     """
 
@@ -246,7 +254,7 @@ class VideoLightsProcessor(ProcessorMixin):
         data: dict[str, np.ndarray] = {}
         if videos is not None:
             data |= make_video_batch(
-                [self._features_of(video, fps) for video in _as_list_of_videos(videos)],
+                [self._features_of(video, fps) for video in ([videos] if is_one_video(videos) else videos)],
                 self.video_backbones,
                 max_length=self.max_video_length,
                 audio=[audio] if getattr(audio, "ndim", None) == 2 else audio,
@@ -283,16 +291,9 @@ class VideoLightsProcessor(ProcessorMixin):
         durations: float | Sequence[float],
         *,
         video_attention_mask: Any = None,
-        score_threshold: float = 0.0,
-        top_k: int | None = None,
-        nms_threshold: float | None = None,
-        max_after_nms: int = 10,
-        round_to_clips: bool = True,
         clamp: Literal["duration"] | tuple[float, float] | None = "duration",
-        min_length: float | None = None,
-        max_length: float | None = None,
-        keep: Literal["left", "right", "center"] = "left",
-    ) -> list[dict[str, list]]:
+        **selection: Any,
+    ) -> list[MomentPrediction]:
         """Moments in seconds, and the saliency of every clip.
 
         The score of a moment is its query's foreground probability. The rules and their order are those of the
@@ -302,20 +303,14 @@ class VideoLightsProcessor(ProcessorMixin):
 
         Args:
             outputs: The model's output, with `logits` (B, M, 2), class 0 the foreground, `pred_spans` (B, M, 2) as
-                (centre, width) fractions, and `saliency_scores` (B, L).
-            durations: Length in seconds of each video (of what the model saw of it), or one for all.
+                (center, width) fractions, and `saliency_scores` (B, L).
+            durations: Length of each video in seconds (of what the model saw of it), or one for all.
             video_attention_mask: (B, L) mask of the inputs. Without it a video has as many clips as its duration
                 implies, at most L.
-            score_threshold: Moments with a lower score are left out.
-            top_k: At most this many moments, the best ones.
-            nms_threshold: Temporal IoU above which the worse of two moments is removed; `None`: no NMS.
-            max_after_nms: At most this many moments are left by the NMS.
-            round_to_clips: Round times to multiples of the clip length, halves to even.
-            clamp: Bounds of the times in seconds, or `None`. `"duration"`: the video's own ends, kept after rounding
-                too, and a moment that rounding left without length becomes the clip that holds its centre.
-            min_length: Stretch shorter moments to this many seconds.
-            max_length: Cut longer moments to this many seconds.
-            keep: What of a stretched or cut moment stays in place.
+            clamp: Bounds of the times in seconds, or `None`. `"duration"` stands for the ends of the video, which hold
+                after rounding too; a moment that rounding leaves empty becomes the clip at its center.
+            **selection: The other fields of [`MomentSelection`]: `score_threshold`, `top_k`, `nms_threshold`,
+                `max_after_nms`, `round_to_clips`, `min_length`, `max_length`, `keep`.
 
         Returns:
             For each sample `{"moments": [{"start", "end", "score"}, ...], "saliency": [float, ...]}`, moments by
@@ -323,23 +318,10 @@ class VideoLightsProcessor(ProcessorMixin):
 
         Raises:
             ValueError: Another number of durations than samples, a duration that is not positive, a mask of another
-                shape than the saliency scores, or settings that make no sense.
+                shape than the saliency scores, outputs that are not finite, or settings that make no sense.
         """
-        return predictions_in_seconds(
-            outputs,
-            durations,
-            self.clip_length,
-            video_attention_mask=video_attention_mask,
-            round_to_clips=round_to_clips,
-            score_threshold=score_threshold,
-            top_k=top_k,
-            nms_threshold=nms_threshold,
-            max_after_nms=max_after_nms,
-            clamp=clamp,
-            min_length=min_length,
-            max_length=max_length,
-            keep=keep,
-        )
+        chosen = MomentSelection(bounds=clamp, **selection)
+        return post_process_outputs(outputs, durations, self.clip_length, chosen, video_attention_mask)
 
     # Saving and loading
 
@@ -373,40 +355,19 @@ class VideoLightsProcessor(ProcessorMixin):
             self.push_to_hub(kwargs.pop("repo_id", os.path.basename(os.path.abspath(directory))), **kwargs)
         return files
 
-    def push_to_hub(
-        self,
-        repo_id: str,
-        *,
-        commit_message: str = "Upload processor",
-        commit_description: str | None = None,
-        private: bool | None = None,
-        token: str | bool | None = None,
-        revision: str | None = None,
-        create_pr: bool = False,
-    ) -> str:
+    def push_to_hub(self, repo_id: str, *, commit_message: str = "Upload processor", **kwargs: Any) -> str:
         """Upload the processor and the backbones beside it to a Hub repository, which is made if it does not exist.
 
         Args:
             repo_id: The repository.
             commit_message: Message of the commit.
-            commit_description: More about the commit.
-            private: Whether a new repository is private.
-            token: Access token; by default the one that is logged in.
-            revision: Branch to push to; it is made if it does not exist.
-            create_pr: Open a pull request instead of pushing.
+            **kwargs: `commit_description`, `private`, `token`, `revision` and `create_pr`, as for models.
 
         Returns:
-            Where the commit can be seen.
+            The address of the commit.
         """
         return push_saved_folder(
-            lambda folder, _: self.save_pretrained(folder),
-            repo_id,
-            private=private,
-            token=token,
-            revision=revision,
-            create_pr=create_pr,
-            commit_message=commit_message,
-            commit_description=commit_description,
+            lambda folder, _: self.save_pretrained(folder), repo_id, commit_message=commit_message, **kwargs
         )
 
     @classmethod
@@ -442,11 +403,4 @@ class VideoLightsProcessor(ProcessorMixin):
         return settings, kwargs
 
 
-def _as_list_of_videos(videos: Any) -> list:
-    is_one = isinstance(videos, (VideoFeatures, Mapping, str, os.PathLike)) or hasattr(videos, "read")
-    if is_one or (hasattr(videos, "ndim") and videos.ndim == 4):
-        return [videos]
-    videos = list(videos)
-    # A list of pictures is one video, a list of anything else a batch.
-    is_pictures = bool(videos) and (hasattr(videos[0], "convert") or getattr(videos[0], "ndim", None) == 3)
-    return [videos] if is_pictures else videos
+__all__ = ["VideoLightsProcessor"]

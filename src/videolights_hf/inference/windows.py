@@ -27,6 +27,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ..common.intervals import temporal_iou
+from .moments import Moment
+
 SAME_MOMENT_IOU = 0.5
 
 
@@ -68,10 +71,10 @@ def plan_windows(
 
     Args:
         num_clips: Clips in the video.
-        clip_length: Seconds a clip.
+        clip_length: Seconds per clip.
         duration: Length of the video in seconds. The last window ends there.
-        max_clips: Clips a window, `config.max_video_length`.
-        stride: Clips from one window's start to the next one's; half a window by default.
+        max_clips: Clips per window, `config.max_video_length`.
+        stride: Clips between the starts of two windows; half a window by default.
 
     Returns:
         The windows in order of time: one that holds everything if the video fits, else full windows only.
@@ -116,7 +119,7 @@ def merge_saliency(windows: Sequence[VideoWindow], saliency: Sequence[np.ndarray
 
     Args:
         windows: The windows of the video, as `plan_windows` gave them.
-        saliency: One array (num_clips,) a window.
+        saliency: For each window an array (num_clips,).
 
     Returns:
         Array (clips of the video,), the mean of the windows' scores with weights that fall off linearly from the
@@ -149,19 +152,18 @@ class _Candidate:
 
 
 def merge_moments(
-    windows: Sequence[VideoWindow], moments: Sequence[Sequence[dict[str, float]]], clip_length: float
-) -> list[dict[str, float]]:
+    windows: Sequence[VideoWindow], moments: Sequence[Sequence[Moment]], clip_length: float
+) -> list[Moment]:
     """Put the windows' moments on the video's time axis and join those that a window border cut.
 
     Args:
         windows: The windows of the video, as `plan_windows` gave them.
-        moments: For each window its moments, `{"start", "end", "score"}`, in seconds from the window's start.
-        clip_length: Seconds a clip: a moment that ends less than this before an inner border counts as cut there.
+        moments: For each window its moments, in seconds from the window's start.
+        clip_length: Seconds per clip: a moment that ends less than this before an inner border counts as cut there.
 
     Returns:
-        All moments, `{"start", "end", "score"}` in seconds of the video, by score, highest first. Moments that several
-        windows saw whole are all there: temporal NMS is the caller's. The moments of a single window are returned as
-        they are.
+        All moments, in seconds of the video, by score, highest first. Moments that several windows saw whole are all
+        there: temporal NMS is left to the caller. The moments of a single window are returned as they are.
     """
     if len(windows) == 1:
         return list(moments[0])
@@ -176,7 +178,7 @@ def merge_moments(
     return [{"start": item.start, "end": item.end, "score": item.score} for item in merged]
 
 
-def _to_candidate(window: VideoWindow, moment: dict[str, float], clip_length: float) -> _Candidate:
+def _to_candidate(window: VideoWindow, moment: Moment, clip_length: float) -> _Candidate:
     start = window.start + min(max(moment["start"], 0.0), window.duration)
     end = window.start + min(max(moment["end"], 0.0), window.duration)
     return _Candidate(
@@ -197,12 +199,7 @@ def _join(earlier: list[_Candidate], later: list[_Candidate]) -> tuple[list[_Can
         The earlier moments without a partner, which are final (the next window, which knows them best, did not
         confirm them; one still further away sees less of them), and those that the window after may continue.
     """
-    pairs = [
-        (first, second)
-        for first, before in enumerate(earlier)
-        for second, after in enumerate(later)
-        if _is_same_moment(before, after)
-    ]
+    pairs = np.argwhere(_same_moment(earlier, later)).tolist()
     pairs.sort(key=lambda pair: -earlier[pair[0]].score * later[pair[1]].score)
     used_earlier: set[int] = set()
     used_later: set[int] = set()
@@ -221,15 +218,17 @@ def _join(earlier: list[_Candidate], later: list[_Candidate]) -> tuple[list[_Can
     return final, joined + [item for index, item in enumerate(later) if index not in used_later]
 
 
-def _is_same_moment(before: _Candidate, after: _Candidate) -> bool:
-    both_see_from, both_see_to = after.seen_from, before.seen_to
-    if not (before.cut_right or after.cut_left):
-        return False
-    first = max(before.start, both_see_from), min(before.end, both_see_to)
-    second = max(after.start, both_see_from), min(after.end, both_see_to)
-    union = max(first[1], second[1]) - min(first[0], second[0])
-    intersection = min(first[1], second[1]) - max(first[0], second[0])
-    return intersection > 0 and intersection / union >= SAME_MOMENT_IOU
+def _same_moment(earlier: list[_Candidate], later: list[_Candidate]) -> np.ndarray:
+    """Which moments of two successive windows are the same one, (earlier, later) bool."""
+    if not earlier or not later:
+        return np.zeros((len(earlier), len(later)), dtype=bool)
+    # All moments of a window, and those joined with one of them, are seen to its end.
+    both_see = later[0].seen_from, earlier[0].seen_to
+    first, second = (
+        np.array([[item.start, item.end] for item in items]).clip(*both_see) for items in (earlier, later)
+    )
+    cut = np.array([item.cut_right for item in earlier])[:, None] | np.array([item.cut_left for item in later])
+    return cut & (temporal_iou(first, second) >= SAME_MOMENT_IOU)
 
 
 def _join_pair(before: _Candidate, after: _Candidate) -> _Candidate:

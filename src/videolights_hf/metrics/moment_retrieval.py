@@ -10,6 +10,7 @@ from collections.abc import Hashable, Mapping, Sequence
 
 import numpy as np
 
+from ..common.intervals import temporal_iou
 from .common import as_percent, check_same_length, pad_windows
 
 MAP_IOU_THRESHOLDS: tuple[float, ...] = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
@@ -56,7 +57,7 @@ def average_precision(
     _check_thresholds(iou_thresholds)
     predictions, prediction_mask = _best_predictions(predicted_windows, max_predictions, qids)
     moments, moment_mask = pad_windows(ground_truth_windows, name="ground-truth windows", columns=2, qids=qids)
-    iou = np.where(prediction_mask[:, :, None] & moment_mask[:, None, :], _pairwise_iou(predictions, moments), -1.0)
+    iou = np.where(prediction_mask[:, :, None] & moment_mask[:, None, :], temporal_iou(predictions, moments), -1.0)
     return _average_precision(iou, moment_mask.sum(axis=1), iou_thresholds)
 
 
@@ -83,7 +84,7 @@ def first_moment_iou(
     check_same_length(predicted_windows, ground_truth_windows, "predicted and ground-truth windows")
     predictions, prediction_mask = _best_predictions(predicted_windows, 1, qids)
     moments, moment_mask = pad_windows(ground_truth_windows, name="ground-truth windows", columns=2, qids=qids)
-    iou = np.where(prediction_mask[:, :, None] & moment_mask[:, None, :], _pairwise_iou(predictions, moments), -1.0)
+    iou = np.where(prediction_mask[:, :, None] & moment_mask[:, None, :], temporal_iou(predictions, moments), -1.0)
     return _first_moment_iou(predictions, moments, iou)
 
 
@@ -118,7 +119,7 @@ def moment_retrieval_metrics(
     predictions, prediction_mask = _best_predictions(predicted_windows, max_predictions, qids)
     moments, moment_mask = pad_windows(ground_truth_windows, name="ground-truth windows", columns=2, qids=qids)
     lengths = moments[..., 1] - moments[..., 0]
-    iou = _pairwise_iou(predictions, moments)
+    iou = temporal_iou(predictions, moments)
 
     selections = {"full": moment_mask}
     for name, (low, high) in length_ranges.items():
@@ -172,15 +173,6 @@ def _best_predictions(
     if order.shape[1] == 0:
         return np.zeros((len(windows), 1, 2)), np.zeros((len(windows), 1), dtype=bool)
     return np.take_along_axis(windows[..., :2], order[..., None], axis=1), np.take_along_axis(mask, order, axis=1)
-
-
-def _pairwise_iou(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Temporal IoU of windows `(Q, P, 2)` and `(Q, K, 2)`, shape `(Q, P, K)`; 0 where the union is empty."""
-    start = np.maximum(first[:, :, None, 0], second[:, None, :, 0])
-    end = np.minimum(first[:, :, None, 1], second[:, None, :, 1])
-    intersection = np.maximum(end - start, 0.0)
-    union = (first[..., 1] - first[..., 0])[:, :, None] + (second[..., 1] - second[..., 0])[:, None] - intersection
-    return np.divide(intersection, union, out=np.zeros_like(union), where=union > 0)
 
 
 def _first_moment_iou(predictions: np.ndarray, moments: np.ndarray, iou: np.ndarray) -> np.ndarray:

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 from transformers import IntervalStrategy, SchedulerType, TrainingArguments
 
+from ..inference.moments import MomentSelection
+
 
 @dataclass
 class VideoLightsTrainingArguments(TrainingArguments):
@@ -129,7 +131,15 @@ class VideoLightsTrainingArguments(TrainingArguments):
             if len(self.moment_bounds) != 2 or not 0 <= self.moment_bounds[0] < self.moment_bounds[1]:
                 raise ValueError(f"`moment_bounds` are two times in seconds, low and high, got {self.moment_bounds}.")
             self.moment_bounds = [float(bound) for bound in self.moment_bounds]
-        if self.nms_threshold is not None and not 0 <= self.nms_threshold <= 1:
-            raise ValueError(f"`nms_threshold` is a temporal IoU, from 0 to 1, got {self.nms_threshold}.")
-        if self.max_after_nms < 1:
-            raise ValueError(f"`max_after_nms` must be at least 1, got {self.max_after_nms}.")
+        # Checks the other settings of the selection.
+        _ = self.moment_selection
+
+    @property
+    def moment_selection(self) -> MomentSelection:
+        """Which of the predicted moments evaluation keeps."""
+        return MomentSelection(
+            bounds=None if self.moment_bounds is None else (self.moment_bounds[0], self.moment_bounds[1]),
+            round_to_clips=self.round_to_clips,
+            nms_threshold=self.nms_threshold,
+            max_after_nms=self.max_after_nms,
+        )

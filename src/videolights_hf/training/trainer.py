@@ -231,18 +231,15 @@ class VideoLightsTrainer(Trainer):
                 metric_key_prefix=metric_key_prefix,
             )
         scores, spans, saliency, num_clips, *terms = output.predictions
-        config, args = self._model_config(), self.args
+        config = self._model_config()
         rows = submission_rows(
             annotations,
             scores,
             spans,
             saliency,
             num_clips,
-            clip_length=config.clip_length if args.round_to_clips else None,
-            moment_bounds=args.moment_bounds,
-            nms_threshold=args.nms_threshold,
-            max_after_nms=args.max_after_nms,
-            with_moments=not config.highlight_only,
+            config.clip_length,
+            None if config.highlight_only else self.args.moment_selection,
         )
         metrics = output.metrics
         if terms:
