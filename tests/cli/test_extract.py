@@ -36,7 +36,8 @@ def folder(tmp_path):
 @pytest.fixture
 def run(folder, checkpoint):
     def run(*arguments, videos=folder / "videos"):
-        options = ["--checkpoints", f"clip={checkpoint}", "--device", "cpu"]
+        backbone = [] if "--backbone" in arguments else ["--backbone", f"clip={checkpoint}"]
+        options = [*backbone, "--device", "cpu"]
         return runner.invoke(app, ["extract", str(videos), str(folder / "out"), *options, *map(str, arguments)])
 
     return run
@@ -65,7 +66,7 @@ def test_a_folder_of_videos(run, folder):
 
 
 def test_options_reach_the_features(run, folder, checkpoint):
-    result = run("--dtype", "float32", "--clip-length", "0.5", "--compute-dtype", "bfloat16", "--decoders", "1")
+    result = run("--stored-dtype", "float32", "--clip-length", "0.5", "--dtype", "bfloat16", "--decoders", "1")
     assert result.exit_code == 0, result.output
     settings = json.loads((folder / "out" / "clip_features" / "extraction.json").read_text())
     assert settings["checkpoint"] == str(checkpoint)
@@ -129,11 +130,12 @@ def test_if_nothing_at_all_has_features_that_is_an_error(run, folder):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--backbones", "clap"], "Unknown backbone 'clap'. Did you mean 'clip'?"),
-        (["--backbones", "clip,slowfast"], "'slowfast' has no public checkpoint"),
-        (["--checkpoints", "clip"], "NAME=PATH_OR_ID"),
-        (["--batch-size", "clip=0"], "--batch-size"),
-        (["--batch-size", "blip2=8"], "--batch-size"),
+        (["--backbone", "clap"], "Unknown backbone 'clap'. Did you mean 'clip'?"),
+        (["--backbone", "clip", "--backbone", "slowfast"], "'slowfast' has no public checkpoint"),
+        (["--backbone", "clip="], "NAME=PATH_OR_ID"),
+        (["--backbone", "clip", "--backbone", "clip=/x"], "given twice"),
+        (["--backbone-batch-size", "clip=0"], "--backbone-batch-size"),
+        (["--backbone-batch-size", "blip2=8"], "--backbone-batch-size"),
         (["--clip-length", "0"], "--clip-length"),
         (["--dataset", "qvhighlight"], "Did you mean 'qvhighlights'?"),
         (["--dataset-output", "x"], "--annotations"),
@@ -152,14 +154,14 @@ def test_what_is_wrong_is_said_in_a_line(run, folder, arguments, message):
 
 
 def test_videos_that_are_not_there_are_said_before_a_backbone_is_loaded(run, folder):
-    result = run("--checkpoints", "clip=/nowhere", videos=folder / "nothing")
+    result = run("--backbone", "clip=/nowhere", videos=folder / "nothing")
     assert result.exit_code == 1
     assert "There is no folder, list or pattern" in result.stderr
 
 
 def test_other_settings_are_refused(run):
     assert run().exit_code == 0
-    result = run("--dtype", "float32")
+    result = run("--stored-dtype", "float32")
     assert result.exit_code == 1
     assert "dtype is 'float16' there and 'float32' now" in result.stderr
 
@@ -167,7 +169,7 @@ def test_other_settings_are_refused(run):
 def test_the_example_is_the_command(folder, checkpoint):
     script = [sys.executable, "examples/extract_features.py", str(folder / "videos"), str(folder / "out")]
     finished = subprocess.run(
-        [*script, "--checkpoints", f"clip={checkpoint}", "--device", "cpu"],
+        [*script, "--backbone", f"clip={checkpoint}", "--device", "cpu"],
         cwd=ROOT,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,

@@ -1,16 +1,19 @@
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import warnings
-from importlib.metadata import version
+from importlib.metadata import requires, version
 
 import pytest
 import typer
 from typer.testing import CliRunner
 
-from videolights_hf.cli.main import app
-from videolights_hf.cli.terminal import ReportingGroup
+from videolights_hf.cli.main import COMMANDS, app
+from videolights_hf.cli.terminal import EXTRA_OF_MODULE, ReportingGroup, describe
+
+NAMES = [command.__name__.replace("_", "-") for command in COMMANDS]
 
 runner = CliRunner(env={"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"})
 
@@ -36,20 +39,16 @@ def failing_app(error=None, warning=None):
 @pytest.mark.parametrize("arguments", [["--help"], ["-h"], []])
 def test_help_names_the_commands(arguments):
     result = runner.invoke(app, arguments)
-    for command in ("predict", "convert", "evaluate"):
-        assert command in result.output
+    for command in NAMES:
+        assert f" {command} " in result.output
 
 
-@pytest.mark.parametrize("command", ["predict", "convert", "evaluate"])
-def test_every_command_has_help(command):
+@pytest.mark.parametrize("command", NAMES)
+def test_every_command_has_help_with_an_example(command):
     result = runner.invoke(app, [command, "--help"])
     assert result.exit_code == 0
-    assert f"videolights {command}" in result.output
-
-
-@pytest.mark.parametrize("command", ["predict", "convert"])
-def test_help_has_an_example(command):
-    assert "Example" in runner.invoke(app, [command, "--help"]).output
+    assert "Example" in result.output
+    assert result.output.count(f"videolights {command} ") >= 2  # usage and example
 
 
 def test_version_is_that_of_the_package():
@@ -108,6 +107,28 @@ def test_warnings_for_programmers_are_left_out():
         warnings.simplefilter("always")
         result = runner.invoke(failing_app(warning=DeprecationWarning("old")), ["run"])
     assert result.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("module", "extra"), [("datasets", "train"), ("yaml", "train"), ("av.codec", "video"), ("matplotlib", "viz")]
+)
+def test_a_missing_third_party_is_answered_with_its_extra(module, extra):
+    result = runner.invoke(failing_app(ModuleNotFoundError(f"No module named {module!r}", name=module)), ["run"])
+    assert result.exit_code == 1
+    assert result.stderr == f'Error: This needs {module.split(".")[0]}: pip install "videolights-hf[{extra}]"\n'
+
+
+def test_every_third_party_of_an_extra_is_known_to_messages():
+    modules = {"pyyaml": "yaml"}
+    for requirement in requires("videolights-hf"):
+        name = re.match(r"[\w-]+", requirement)[0]
+        extra = re.search(r"extra == .(train|video|viz|app)\b", requirement)
+        if extra and name not in ("pillow", "videolights-hf"):
+            assert EXTRA_OF_MODULE[modules.get(name, name)] == extra[1]
+
+
+def test_an_error_without_words_is_described_by_its_kind():
+    assert describe(ValueError()) == "ValueError"
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from .options import parse_pairs
 from .terminal import no_progress_bars_in_logs
 
 
@@ -24,17 +25,17 @@ def convert(
         list[str] | None,
         typer.Option(
             metavar="NAME=WIDTH",
-            help="A video backbone of the checkpoint, in channel order; repeat for each. Only needed where the widths "
-            "are not those of a published model.",
+            help="Width of a video backbone of the checkpoint. Repeat in channel order. Only needed if the widths are not "
+            "those of a published model.",
         ),
     ] = None,
     text_backbone: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=WIDTH", help="The same for a text encoder.")
+        list[str] | None, typer.Option(metavar="NAME=WIDTH", help="The same for text encoders.")
     ] = None,
 ) -> None:
     """Convert a released checkpoint to a model folder, or back with --reverse.
 
-    The checkpoint is read safely: only tensors and plain values are let through, and nothing in it is run.
+    The checkpoint is read safely: only tensors and plain values are loaded, and nothing in it is run.
 
     [bold]Examples[/bold]
 
@@ -42,10 +43,13 @@ def convert(
 
         videolights convert --reverse videolights-b-qvhighlights model_best.ckpt
     """
-    backbones = {"--video-backbone": _parse(video_backbone), "--text-backbone": _parse(text_backbone)}
+    backbones = {
+        option: _parse(widths, option)
+        for option, widths in (("--video-backbone", video_backbone), ("--text-backbone", text_backbone))
+    }
     given = [name for name, value in backbones.items() if value is not None]
     if reverse and given:
-        raise typer.BadParameter("a model folder knows its backbones; leave this out with --reverse", param_hint=given)
+        raise typer.BadParameter("not with --reverse: a model folder knows its backbones", param_hint=given)
 
     from videolights_hf.convert.checkpoints import convert_checkpoint, convert_to_release
 
@@ -57,11 +61,9 @@ def convert(
     typer.echo(f"Wrote {output}")
 
 
-def _parse(backbones: list[str] | None) -> list[list[str | int]] | None:
-    parsed = []
-    for backbone in backbones or []:
-        name, _, width = backbone.partition("=")
-        if not name or not width.isdecimal() or int(width) == 0:
-            raise typer.BadParameter(f"{backbone!r} is not NAME=WIDTH, such as clip=512")
-        parsed.append([name, int(width)])
-    return parsed or None
+def _parse(arguments: list[str] | None, option: str) -> list[list[str | int]] | None:
+    widths = parse_pairs(arguments, option, "NAME=WIDTH, such as clip=512")
+    for name, width in widths.items():
+        if not width.isdecimal() or int(width) == 0:
+            raise typer.BadParameter(f"'{name}={width}' is not NAME=WIDTH, such as clip=512", param_hint=option)
+    return [[name, int(width)] for name, width in widths.items()] or None

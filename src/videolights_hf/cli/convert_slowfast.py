@@ -1,4 +1,4 @@
-"""`videolights convert-slowfast`: the public weights of SlowFast to a folder that the backbone loads."""
+"""`videolights convert-slowfast`: the public SlowFast weights to a backbone folder."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def convert_slowfast(
 ) -> None:
     """Convert the public weights of SlowFast 8x8 R50 to a backbone folder.
 
-    The file is read safely: only arrays and plain values are let through, and nothing in it is run. The classifier is
-    left out.
+    The file is read safely: only arrays and plain values are loaded, and nothing in it is run. The classifier is left
+    out.
 
     [bold]Example[/bold]
 
@@ -33,5 +33,5 @@ def convert_slowfast(
     with no_progress_bars_in_logs():
         left_out = convert_slowfast_checkpoint(source, output)
     if left_out:
-        typer.echo(f"Left out {len(left_out)} tensors that features do not need: {', '.join(left_out)}")
+        typer.echo(f"Left out {len(left_out)} tensors that the backbone does not use: {', '.join(left_out)}")
     typer.echo(f"Wrote {output}")

@@ -19,7 +19,7 @@ def evaluate(
         Path, typer.Argument(metavar="PREDICTIONS.jsonl", help="Predictions in the published submission format.")
     ],
     ground_truth: Annotated[
-        Path, typer.Argument(metavar="GROUND_TRUTH.jsonl", help="Annotations of the same queries, one per line.")
+        Path, typer.Argument(metavar="GROUND_TRUTH.jsonl", help="Annotations of the same queries.")
     ],
     json_path: Annotated[
         Path | None, typer.Option("--json", metavar="OUT", help="Also write every metric to this JSON file.")
@@ -28,20 +28,23 @@ def evaluate(
         str | None,
         typer.Option(
             help="How to score: qvhighlights, moment_retrieval, highlight_detection, tvsum or youtube_highlights. "
-            "Default: told from the fields of the ground truth."
+            "Default: decided by the fields of the ground truth."
         ),
     ] = None,
-    domain: Annotated[
-        str | None, typer.Option(help="Score only this domain's videos (TVSum, YouTube Highlights).")
-    ] = None,
+    domain: Annotated[str | None, typer.Option(help="Only this domain (TVSum, YouTube Highlights).")] = None,
     clip_length: Annotated[
-        float, typer.Option(min=0.01, help="Seconds per rated clip (QVHighlights annotations: 2).")
+        float, typer.Option(min=0.01, help="Seconds per clip of the annotations' highlights.")
     ] = 2.0,
     strict: Annotated[
-        bool, typer.Option("--strict", help="Fail if a query has no prediction or a prediction no query.")
+        bool, typer.Option("--strict", help="Fail if a query has no prediction, or a prediction no query.")
     ] = False,
 ) -> None:
-    """Score predictions: moment retrieval (mAP, R1, mIoU) and highlight detection (mAP, HIT@1)."""
+    """Score predictions: moment retrieval (mAP, R1, mIoU) and highlight detection (mAP, HIT@1).
+
+    [bold]Example[/bold]
+
+        videolights evaluate predictions.jsonl highlight_val_release.jsonl --json metrics.json
+    """
     import json
 
     from rich.console import Console
@@ -65,7 +68,7 @@ def evaluate(
 
 
 def _tables(results: dict[str, dict]) -> list[Table]:
-    """The results as tables: one for moment retrieval, one for highlight detection, as far as they are there."""
+    """A table for each kind of result: moment retrieval, highlight detection, domains."""
     tables = []
     if "full" in results:
         columns = ("mAP", "mAP@0.5", "mAP@0.75", "R1@0.3", "R1@0.5", "R1@0.7", "mIoU")

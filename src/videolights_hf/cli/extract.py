@@ -1,14 +1,24 @@
-"""`videolights extract`: features of a corpus of videos, as published feature files or as a dataset to train on."""
+"""`videolights extract`: features of many videos, as published feature files or as a dataset to train on."""
 
 from __future__ import annotations
 
 import dataclasses
-from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from .options import (
+    Backbones,
+    ClipLength,
+    ComputeDtype,
+    DatasetName,
+    Decoders,
+    Device,
+    Dtype,
+    parse_backbones,
+    parse_pairs,
+)
 from .terminal import no_progress_bars_in_logs, print_line
 
 if TYPE_CHECKING:
@@ -19,19 +29,7 @@ if TYPE_CHECKING:
 _LISTED_FAILURES = 10
 
 
-class StoredDtype(str, Enum):
-    """Floating-point types of feature files."""
-
-    float16 = "float16"
-    float32 = "float32"
-
-
-class ComputeDtype(str, Enum):
-    """Floating-point types that backbones compute in."""
-
-    float32 = "float32"
-    bfloat16 = "bfloat16"
-    float16 = "float16"
+StoredDtype = Literal["float16", "float32"]
 
 
 def extract(
@@ -39,70 +37,50 @@ def extract(
         str,
         typer.Argument(
             metavar="VIDEOS",
-            help="A folder (searched with its sub-folders), a quoted pattern such as 'videos/*.mp4', or a text file "
-            "with a path a line.",
+            help="A folder (searched with its subfolders), a quoted pattern such as 'videos/*.mp4', or a text file "
+            "with one path per line.",
         ),
     ],
-    output: Annotated[Path, typer.Argument(metavar="OUTPUT", help="Where the features are written.")],
-    backbones: Annotated[
-        str,
-        typer.Option(metavar="NAME,NAME", help="Backbones, in the order of the channels: of clip, blip2, slowfast."),
-    ] = "clip",
-    checkpoints: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME=PATH_OR_ID",
-            help="Folder or Hub id of a backbone; by default the public one. Repeat for several.",
-        ),
-    ] = None,
+    output: Annotated[Path, typer.Argument(metavar="OUTPUT", help="Folder for the features.")],
+    backbone: Backbones = None,
     annotations: Annotated[
         list[str] | None,
         typer.Option(
             metavar="[SPLIT=]FILE",
-            help="Annotation file: take its videos only, and cut {id}_{start}_{end} from longer ones. Repeat for "
-            "several.",
+            help="Annotation file: use its videos only, and take {id}_{start}_{end} from the longer video {id}. Repeat "
+            "for several.",
         ),
     ] = None,
     dataset_output: Annotated[
         Path | None,
         typer.Option(
-            metavar="FOLDER", help="Also encode the queries, and write the dataset that training reads to this folder."
+            metavar="DIR", help="Also encode the queries, and write the dataset that training reads to this folder."
         ),
     ] = None,
-    dataset: Annotated[str, typer.Option(help="How annotations are read and labeled: see docs/data.md.")] = "custom",
+    dataset: DatasetName = "custom",
     audio_features: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="Precomputed audio features, one file a video, to go into the dataset."),
+        typer.Option(metavar="DIR", help="Audio features for the dataset, one file per video."),
     ] = None,
-    clip_length: Annotated[
-        float | None, typer.Option(help="Seconds a clip; by default the dataset's.", show_default=False)
+    clip_length: ClipLength = None,
+    dtype: Dtype = "float32",
+    stored_dtype: Annotated[StoredDtype, typer.Option(help="Type of the feature files.")] = "float16",
+    device: Device = None,
+    backbone_batch_size: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=CLIPS", help="Clips per batch of a backbone. Repeat for several.")
     ] = None,
-    dtype: Annotated[StoredDtype, typer.Option(help="Type of the stored features.")] = StoredDtype.float16,
-    compute_dtype: Annotated[
-        ComputeDtype, typer.Option(help="Type that the backbones compute in; half precision is for GPUs.")
-    ] = ComputeDtype.float32,
-    device: Annotated[
-        str | None, typer.Option(help="Where to run: cpu, cuda, cuda:1 ... By default the first accelerator there is.")
-    ] = None,
-    batch_sizes: Annotated[
-        list[str] | None,
-        typer.Option("--batch-size", metavar="NAME=CLIPS", help="Clips in a batch of a backbone. Repeat for several."),
-    ] = None,
-    decoders: Annotated[
-        int | None,
-        typer.Option(min=1, help="Videos decoded at the same time; by default up to 4.", show_default=False),
-    ] = None,
+    decoders: Decoders = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a dataset that was built before.")] = False,
-    strict: Annotated[bool, typer.Option("--strict", help="Exit with an error if anything has no features.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Fail if any video or query has no features.")] = False,
 ) -> None:
     """Extract the features of videos, for training and evaluation.
 
-    Repeating the command goes on where it stopped, and tries again what failed. Several GPUs share the work when it is
-    started by accelerate launch -m videolights_hf.
+    Run the same command again to continue where it stopped and to retry failed videos. For several GPUs: accelerate
+    launch -m videolights_hf extract ...
 
     [bold]Examples[/bold]
 
-        videolights extract videos/ features/ --backbones clip,blip2
+        videolights extract videos/ features/ --backbone clip --backbone blip2
 
         videolights extract videos/ features/ --annotations train=train.jsonl --dataset-output data/mine
     """
@@ -117,12 +95,12 @@ def extract(
     )
 
     if audio_features is not None and dataset_output is None:
-        raise typer.BadParameter("these go into a dataset: give --dataset-output", param_hint="--audio-features")
+        raise typer.BadParameter("they go into a dataset: give --dataset-output", param_hint="--audio-features")
     files = _annotation_files(annotations or [], dataset_output)
     spec = get_dataset_spec(dataset)
     seconds = spec.clip_length if clip_length is None else clip_length
     if not seconds > 0:
-        raise typer.BadParameter(f"a clip has a positive length, got {seconds:g}", param_hint="--clip-length")
+        raise typer.BadParameter(f"must be positive, got {seconds:g}", param_hint="--clip-length")
     spec = dataclasses.replace(spec, clip_length=float(seconds))
     vids = None
     if files:
@@ -130,10 +108,11 @@ def extract(
     found = find_videos(videos, vids)
     processes = Processes.current(device)
     with no_progress_bars_in_logs():
-        origins, loaded = _load(backbones, checkpoints or [], batch_sizes or [], compute_dtype, processes)
+        origins = parse_backbones(backbone)
+        loaded = _load(origins, backbone_batch_size, dtype, processes)
     settings = ExtractionSettings(
         clip_length=spec.clip_length,
-        dtype=dtype.value,
+        dtype=stored_dtype,
         checkpoints=origins,
         num_threads=decoders,
         processes=processes,
@@ -154,13 +133,13 @@ def extract(
 
 
 def _annotation_files(arguments: list[str], dataset_output: Path | None) -> dict[str, str]:
-    files = {}
+    files: dict[str, str] = {}
     for argument in arguments:
         split, separator, path = argument.partition("=")
         if not separator or Path(argument).is_file():
             if dataset_output is not None:
                 raise typer.BadParameter(
-                    f"{argument}: name its split, as in train={argument}", param_hint="--annotations"
+                    f"{argument} has no split: write train={argument}", param_hint="--annotations"
                 )
             split, path = argument, argument
         if split in files:
@@ -172,31 +151,23 @@ def _annotation_files(arguments: list[str], dataset_output: Path | None) -> dict
 
 
 def _load(
-    names: str, checkpoints: list[str], batch_sizes: list[str], compute_dtype: ComputeDtype, processes: Processes
-) -> tuple[dict[str, str], list[FeatureBackbone]]:
+    checkpoints: dict[str, str], batch_sizes: list[str] | None, dtype: ComputeDtype, processes: Processes
+) -> list[FeatureBackbone]:
     import torch
 
-    from videolights_hf.backbones import complete_checkpoints, load_backbones
+    from videolights_hf.backbones import load_backbones
 
-    listed = [name.strip() for name in names.split(",") if name.strip()]
-    sizes = _named(batch_sizes, "--batch-size", "NAME=CLIPS")
-    unused = sizes.keys() - set(listed)
-    if unused or not all(size.isdecimal() and int(size) > 0 for size in sizes.values()):
-        raise typer.BadParameter(
-            f"{', '.join(batch_sizes)}: a number of clips for one of {', '.join(listed)}", param_hint="--batch-size"
-        )
-    origins = complete_checkpoints(listed, _named(checkpoints, "--checkpoints", "NAME=PATH_OR_ID"))
-    loaded = load_backbones(origins, processes.device, getattr(torch, compute_dtype.value))
+    sizes = parse_pairs(batch_sizes, "--backbone-batch-size", "NAME=CLIPS")
+    for name, size in sizes.items():
+        if name not in checkpoints or not size.isdecimal() or int(size) < 1:
+            raise typer.BadParameter(
+                f"{name}={size} is not a number of clips for one of {', '.join(checkpoints)}",
+                param_hint="--backbone-batch-size",
+            )
+    loaded = load_backbones(checkpoints, processes.device, getattr(torch, dtype))
     for backbone in loaded:
         backbone.batch_size = int(sizes.get(backbone.name, backbone.batch_size))
-    return origins, loaded
-
-
-def _named(arguments: list[str], option: str, form: str) -> dict[str, str]:
-    pairs = [argument.partition("=") for argument in arguments]
-    if not all(name and value for name, _, value in pairs):
-        raise typer.BadParameter(f"{', '.join(arguments)}: write {form}", param_hint=option)
-    return {name: value for name, _, value in pairs}
+    return loaded
 
 
 def _report(summary: ExtractionSummary, output: Path) -> None:

@@ -1,32 +1,55 @@
-"""The `videolights` command. Heavy imports wait inside the commands, so that help is quick."""
+"""The `videolights` command. Commands import what is heavy when they run, so that help is quick."""
 
 from __future__ import annotations
 
-from typing import Annotated
+import inspect
+import re
+from collections.abc import Callable
+from typing import Annotated, Any
 
 import typer
 
 from .convert import convert
 from .convert_slowfast import convert_slowfast
+from .convert_subtitles import convert_subtitles
 from .evaluate import evaluate
+from .evaluate_checkpoint import evaluate_checkpoint
 from .extract import extract
 from .predict import predict
+from .prepare import prepare
 from .terminal import ReportingGroup
+from .train import train
+
+COMMANDS: tuple[Callable[..., Any], ...] = (
+    predict,
+    train,
+    evaluate_checkpoint,
+    evaluate,
+    prepare,
+    extract,
+    convert,
+    convert_slowfast,
+    convert_subtitles,
+)
 
 app = typer.Typer(
     name="videolights",
     cls=ReportingGroup,
-    help="Find the moments in a video that a sentence describes, and score every clip's highlight.",
+    help="Find the moments in a video that a sentence describes, and score every clip as a highlight.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(predict)
-app.command()(convert)
-app.command()(convert_slowfast)
-app.command()(evaluate)
-app.command()(extract)
+
+
+def _help_of(command: Callable[..., Any]) -> str:
+    """The docstring with each paragraph on one line, for the terminal to wrap."""
+    return re.sub(r"(?<!\n)\n(?!\n)", " ", inspect.getdoc(command) or "")
+
+
+for _command in COMMANDS:
+    app.command(help=_help_of(_command))(_command)
 
 
 def _print_version(asked: bool) -> None:
@@ -44,4 +67,4 @@ def main(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """Find the moments in a video that a sentence describes, and score every clip's highlight."""
+    """Find the moments in a video that a sentence describes, and score every clip as a highlight."""

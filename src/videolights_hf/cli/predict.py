@@ -1,15 +1,15 @@
-"""`videolights predict`: moments and highlights of a video file, as a table, JSON, a picture and cut-out clips."""
+"""`videolights predict`: moments and highlights of a video file, as a table, JSON, a picture and excerpts."""
 
 from __future__ import annotations
 
 import importlib.util
 import json
-from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from .options import Device
 from .terminal import no_progress_bars_in_logs
 
 if TYPE_CHECKING:
@@ -20,19 +20,13 @@ if TYPE_CHECKING:
 PICTURE_FORMATS = (".jpg", ".pdf", ".png", ".svg")
 
 
-class Dtype(str, Enum):
-    """Floating-point types to run in."""
-
-    auto = "auto"
-    float32 = "float32"
-    float16 = "float16"
-    bfloat16 = "bfloat16"
+Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 
 
 def predict(
     video: Annotated[Path, typer.Argument(metavar="VIDEO", help="The video file.")],
     sentences: Annotated[
-        list[str], typer.Argument(metavar="SENTENCE", help="What to look for; the video is encoded once for all.")
+        list[str], typer.Argument(metavar="SENTENCE", help="What to look for. The video is encoded once for all.")
     ],
     model: Annotated[str, typer.Option(metavar="PATH_OR_ID", help="A model folder, or its id on the Hub.")],
     audio_path: Annotated[
@@ -40,7 +34,7 @@ def predict(
         typer.Option(
             "--audio",
             metavar="FILE",
-            help="Features of the video's sound (.npz or .npy), for a model that takes them.",
+            help="Features of the video's sound (.npz or .npy), for a model that uses them.",
         ),
     ] = None,
     json_path: Annotated[
@@ -53,31 +47,32 @@ def predict(
         ),
     ] = None,
     cut_dir: Annotated[
-        Path | None, typer.Option("--cut", metavar="DIR", help="Cut the moments out, as mp4 files in this folder.")
+        Path | None, typer.Option("--cut", metavar="DIR", help="Write each moment to an mp4 file in this folder.")
     ] = None,
-    top_k: Annotated[int, typer.Option(min=1, help="Moments for a sentence, at most.")] = 5,
-    threshold: Annotated[float, typer.Option(min=0, max=1, help="Leave out moments with a lower score.")] = 0.0,
+    top_k: Annotated[int, typer.Option(min=1, help="Keep at most this many moments per sentence.")] = 5,
+    threshold: Annotated[float, typer.Option(min=0, max=1, help="Drop moments with a lower score.")] = 0.0,
     nms: Annotated[
-        float, typer.Option(min=0, max=1, help="Of moments with a larger temporal IoU keep the best; 1 keeps all.")
+        float,
+        typer.Option(
+            min=0, max=1, help="Keep only the best of moments that overlap by more than this IoU; 1 keeps all."
+        ),
     ] = 0.7,
-    device: Annotated[
-        str | None,
-        typer.Option(help="Where to run: cpu, cuda, cuda:1, mps ... By default the first accelerator there is."),
-    ] = None,
+    device: Device = None,
     dtype: Annotated[
-        Dtype, typer.Option(help="Precision. auto: the model as it was saved, the feature backbones in float32.")
-    ] = Dtype.auto,
+        Dtype,
+        typer.Option(help="Type that models compute in. auto: the model as saved, the feature backbones in float32."),
+    ] = "auto",
     batch_size: Annotated[
-        int, typer.Option(min=1, help="Sentences, times windows of a long video, that run at once.")
+        int, typer.Option(min=1, help="Pairs of a sentence and a window of the video per batch.")
     ] = 16,
 ) -> None:
-    """Find the moments of a video that sentences describe.
+    """Find the moments in a video that sentences describe.
 
-    A video may be of any length; one longer than the model takes runs in overlapping windows.
+    Long videos run in overlapping windows.
 
     [bold]Example[/bold]
 
-        videolights predict trip.mp4 "a dog runs" "people eat" --model DIR --plot a.png
+        videolights predict trip.mp4 "a dog runs" "people eat" --model DIR --plot trip.png
     """
     from videolights_hf.data.features import read_features
 
@@ -138,11 +133,11 @@ def _load(model: str, device: str | None, dtype: Dtype) -> VideoMomentRetrievalP
         raise ValueError(f"{model} holds a model of the type {model_type!r}, not {VideoLightsConfig.model_type!r}.")
     # Not by `pipeline(...)`, which wraps what is wrong with a checkpoint in tracebacks.
     try:
-        network = VideoLightsForMomentRetrieval.from_pretrained(model, dtype=dtype.value)
+        network = VideoLightsForMomentRetrieval.from_pretrained(model, dtype=dtype)
         processor = VideoLightsProcessor.from_pretrained(model)
     except (StrictDataclassError, SafetensorError, RuntimeError) as error:
         raise ValueError(f"The model {model} cannot be loaded: {error}") from error
-    chosen = {} if dtype is Dtype.auto else {"dtype": getattr(torch, dtype.value)}
+    chosen = {} if dtype == "auto" else {"dtype": getattr(torch, dtype)}
     try:
         return VideoMomentRetrievalPipeline(network, processor, device=device, **chosen)
     except (RuntimeError, AssertionError) as error:

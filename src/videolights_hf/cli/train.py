@@ -1,0 +1,84 @@
+"""`videolights train`: train a model by recipe."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .options import BackboneCheckpoints, Domains, FeatureData, Settings, parse_pairs
+from .terminal import no_progress_bars_in_logs
+
+
+def _list_recipes(asked: bool) -> None:
+    if asked:
+        from videolights_hf.training import list_recipes, load_recipe
+
+        for name in list_recipes():
+            typer.echo(f"{name:44}{load_recipe(name).description}")
+        raise typer.Exit
+
+
+def train(
+    recipe: Annotated[
+        str, typer.Option(metavar="NAME_OR_FILE", help="A packaged recipe (see --list) or your own YAML file.")
+    ],
+    data: FeatureData,
+    output: Annotated[Path, typer.Option(metavar="DIR", help="Folder for checkpoints, logs and the trained model.")],
+    eval_data: Annotated[
+        str | None, typer.Option(metavar="PATH_OR_ID", help="Feature dataset to evaluate on, if it is another.")
+    ] = None,
+    settings: Settings = None,
+    init_from: Annotated[
+        str | None, typer.Option(metavar="PATH_OR_ID", help="Checkpoint to finetune, with a new optimizer.")
+    ] = None,
+    backbone: BackboneCheckpoints = None,
+    domain: Domains = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --output, if there is one.")] = False,
+    _list: Annotated[
+        bool, typer.Option("--list", help="List the recipes and exit.", is_eager=True, callback=_list_recipes)
+    ] = False,
+) -> None:
+    """Train a model by recipe, evaluate the best checkpoint, and save it.
+
+    For several devices or machines: accelerate launch -m videolights_hf train ...
+
+    [bold]Examples[/bold]
+
+        videolights train --recipe qvhighlights/videolights-b --data data/qvh --output runs/qvh-b
+
+        videolights train --recipe qvhighlights/videolights-b --data data/qvh --output runs/fast --set learning_rate=2e-4
+    """
+    from accelerate import PartialState
+    from rich.console import Console
+
+    from videolights_hf.data import load_feature_dataset, read_backbone_checkpoints
+    from videolights_hf.training import (
+        domain_table,
+        headline_metrics,
+        load_recipe,
+        metrics_table,
+        train_domains,
+        train_recipe,
+    )
+
+    run = load_recipe(recipe, settings or [])
+    tables = load_feature_dataset(data)
+    options = {
+        "init_from": init_from,
+        "eval_tables": load_feature_dataset(eval_data) if eval_data else None,
+        "backbone_checkpoints": {
+            **read_backbone_checkpoints(data),
+            **parse_pairs(backbone, "--backbone", "NAME=PATH_OR_ID"),
+        },
+    }
+    with no_progress_bars_in_logs():
+        if run.data.by_domain or domain:
+            by_domain = train_domains(run, tables, output, domain or [], resume, **options)
+            table = domain_table({name: headline_metrics(row, "eval") for name, row in by_domain.items()}, run.name)
+        else:
+            metrics = train_recipe(run, tables, output, resume=resume, **options)
+            table = metrics_table(headline_metrics(metrics, "eval"), run.name)
+    if PartialState().is_main_process:
+        Console().print(table)
