@@ -10,6 +10,5 @@ from .hub.registration import register_with_transformers
 __version__ = "0.1.0"
 
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
-__all__ += ["__version__"]
 
 register_with_transformers()

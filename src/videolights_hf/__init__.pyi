@@ -41,7 +41,6 @@ __all__ = [
     "VideoLightsSlowFastModel",
     "VideoMomentRetrievalPipeline",
     "VideoSource",
-    "__version__",
     "convert_checkpoint",
     "convert_slowfast_checkpoint",
     "convert_to_release",
