@@ -129,7 +129,7 @@ def test_the_backbones_follow_the_processor_to_a_precision(saved, video):
 
 
 def test_the_folder_runs_where_the_package_is_not_installed(saved, video, tmp_path):
-    from tests.hub.test_remote_code import WITHOUT_PACKAGE
+    from tests.support.remote import WITHOUT_PACKAGE
 
     folder, model = saved
     script = """

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.hub.test_remote_code import WITHOUT_PACKAGE
 from tests.support.hub_server import OWNER, HubServer
+from tests.support.remote import WITHOUT_PACKAGE
 from videolights_hf.hub.code import flat_files
 
 CODE = set(flat_files())

@@ -1,10 +1,6 @@
 """A saved folder loads with its own code in a process where this package is not installed."""
 
-import json
-import os
-import subprocess
 import sys
-import textwrap
 
 import numpy as np
 import pytest
@@ -12,24 +8,8 @@ import torch
 
 from tests.support.factories import tiny_model
 from tests.support.helpers import make_tiny_clip
+from tests.support.remote import run_without_package
 from videolights_hf import VideoFeatures, VideoLightsProcessor, VideoMomentRetrievalPipeline
-
-WITHOUT_PACKAGE = """
-import importlib.abc, json, sys
-
-class Absent(importlib.abc.MetaPathFinder):
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] == "videolights_hf":
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-
-sys.meta_path.insert(0, Absent())
-try:
-    import videolights_hf
-except ModuleNotFoundError:
-    pass
-else:
-    raise SystemExit("the package is installed after all")
-"""
 
 
 @pytest.fixture(scope="module")
@@ -41,19 +21,6 @@ def checkpoint(tmp_path_factory):
     folder = tmp_path_factory.mktemp("checkpoint")
     VideoMomentRetrievalPipeline(model=model, processor=processor).save_pretrained(folder)
     return folder, model, processor
-
-
-def run_without_package(script: str, folder, tmp_path) -> dict:
-    environment = {**os.environ, "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "1"}
-    result = subprocess.run(
-        [sys.executable, "-c", WITHOUT_PACKAGE + textwrap.dedent(script), str(folder)],
-        capture_output=True,
-        text=True,
-        env=environment,
-        cwd=tmp_path,
-    )
-    assert result.returncode == 0, result.stderr
-    return json.loads(result.stdout.splitlines()[-1])
 
 
 def test_auto_classes_load_the_folder_and_agree_with_the_package(checkpoint, tmp_path):

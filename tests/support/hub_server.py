@@ -192,6 +192,8 @@ class _Handler(BaseHTTPRequestHandler):
                 files[value["path"]] = base64.b64decode(value["content"])
             elif line["key"] == "lfsFile":
                 files[value["path"]] = self.server.large_files[value["oid"]]
+            elif line["key"] == "deletedFile":
+                del files[value["path"]]
             else:
                 raise HubError(400)
         url = f"{self.server.url}/{repo_id}"

@@ -7,6 +7,8 @@ import errno
 import itertools
 import json
 import os
+import re
+import shutil
 import socket
 import time
 from collections.abc import Iterator
@@ -41,16 +43,49 @@ def written_aside(path: str | os.PathLike) -> Iterator[Path]:
         yield partial
         partial.replace(target)
     except OSError as error:
-        if error.errno in _OUT_OF_SPACE:
-            raise OSError(
-                error.errno,
-                "The disk is full; everything written before is complete. Make room and repeat the command",
-                os.fspath(target),
-            ) from error
-        raise
+        explained = _full_disk_error(error, target)
+        if explained is None:
+            raise
+        raise explained from error
     finally:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def folder_written_aside(folder: str | os.PathLike) -> Iterator[Path]:
+    """Write files to a folder beside the target, and move them in when all of them are complete.
+
+    Args:
+        folder: The target; made if it does not exist. Other files in it stay, and what it held before stays whole
+            until the new files are complete.
+
+    Yields:
+        The folder to write to.
+
+    Raises:
+        OSError: The files cannot be written; a full disk is named as such, with what to do.
+    """
+    target = Path(folder).absolute()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.parent / f".{socket.gethostname()}-{os.getpid()}-{next(_counter)}{PARTIAL_SUFFIX}"
+    try:
+        partial.mkdir()
+        yield partial
+        for source in sorted(partial.rglob("*")):
+            place = target / source.relative_to(partial)
+            if source.is_dir():
+                place.mkdir(parents=True, exist_ok=True)
+            else:
+                place.parent.mkdir(parents=True, exist_ok=True)
+                source.replace(place)
+    except Exception as error:
+        explained = _full_disk_error(error, target)
+        if explained is None:
+            raise
+        raise explained from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def write_text(path: str | os.PathLike, text: str, *, errors: str = "strict") -> None:
@@ -85,6 +120,15 @@ def read_json_object(path: str | os.PathLike) -> dict[str, Any] | None:
             f"{path} holds a JSON {type(content).__name__}, expected an object. Remove it, or choose another folder."
         )
     return content
+
+
+def _full_disk_error(error: Exception, target: Path) -> OSError | None:
+    """An error that says what to do, if writing failed for want of space, whichever library wrote."""
+    number = error.errno if isinstance(error, OSError) else None
+    if number not in _OUT_OF_SPACE and not re.search(r"No space left|os error 28\b|quota exceeded", str(error)):
+        return None
+    message = "The disk is full; everything written before is complete. Make room and repeat the command"
+    return OSError(number or errno.ENOSPC, message, os.fspath(target))
 
 
 def remove_leftovers(folder: str | os.PathLike) -> None:

@@ -3,159 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import io
 import re
-from collections.abc import Iterable
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 
-from videolights_hf.convert.safe_loading import load_torch_file
-from videolights_hf.models.videolights.configuration import VideoLightsConfig
-from videolights_hf.models.videolights.modeling import VideoLightsForMomentRetrieval
-
-# Release name and own name of each module or parameter; `{i}` stands for a layer number.
-_FEED_FORWARD = [
-    ("linear1", "feed_forward.up_proj"),
-    ("linear2", "feed_forward.down_proj"),
-    ("activation", "feed_forward.activation"),
-]
-_NORMS = [("norm1", "norm1"), ("norm2", "norm2"), ("norm3", "norm3"), ("norm4", "norm4")]
-_BIDIRECTIONAL = [
-    ("cross_attn_1", "video_from_text"),
-    ("cross_attn_2", "text_from_video"),
-    ("cross_attn_3", "video_from_fused_text"),
-    ("linear1", "video_from_text_proj"),
-    ("linear2", "text_from_video_proj"),
-    ("linear3", "video_from_fused_text_proj"),
-    ("linear4", "feed_forward.up_proj"),
-    ("linear5", "feed_forward.down_proj"),
-    ("activation", "feed_forward.activation"),
-    *_NORMS,
-]
-_ONE_WAY = [("self_attn", "video_from_text"), *_FEED_FORWARD, *_NORMS]
-_ENCODER = [("self_attn", "self_attn"), *_FEED_FORWARD, *_NORMS]
-_DECODER = [
-    ("sa_qcontent_proj", "self_attn.q_content_proj"),
-    ("sa_qpos_proj", "self_attn.q_position_proj"),
-    ("sa_kcontent_proj", "self_attn.k_content_proj"),
-    ("sa_kpos_proj", "self_attn.k_position_proj"),
-    ("sa_v_proj", "self_attn.v_proj"),
-    ("self_attn.out_proj", "self_attn.out_proj"),
-    ("ca_qcontent_proj", "cross_attn.q_content_proj"),
-    ("ca_qpos_proj", "cross_attn.q_position_proj"),
-    ("ca_kcontent_proj", "cross_attn.k_content_proj"),
-    ("ca_kpos_proj", "cross_attn.k_position_proj"),
-    ("ca_v_proj", "cross_attn.v_proj"),
-    ("ca_qpos_sine_proj", "cross_attn.q_sine_proj"),
-    ("cross_attn.out_proj", "cross_attn.out_proj"),
-    *_FEED_FORWARD,
-    *_NORMS,
-]
-
-
-def _layers(release: str, ours: str, names: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    return [(f"{release}.{{i}}.{a}", f"{ours}.{{i}}.{b}") for a, b in names]
-
-
-def _name_table(config: VideoLightsConfig) -> list[tuple[str, str]]:
-    """Release and own names of one architecture; with FRA the release's projections are convolutions of size 1."""
-    projection = [
-        ("LayerNorm", "norm"),
-        ("net.1.conv1d" if config.use_feature_refinement else "net.1", "projection"),
-    ]
-    fusion = _ONE_WAY if config.cross_modal_fusion == "uni" else _BIDIRECTIONAL
-    return [
-        ("global_rep_token", "model.global_token"),
-        ("global_rep_pos", "model.global_position"),
-        ("query_embed", "model.query_anchors"),
-        ("txt_position_embed.position_embeddings", "model.text_position_embedding.position"),
-        ("txt_position_embed.LayerNorm", "model.text_position_embedding.norm"),
-        *_layers("input_vid_proj", "model.video_projection.layers", projection),
-        *_layers("input_txt_proj", "model.text_projection.layers", projection),
-        ("feature_refinement.sim_w", "model.feature_refinement.similarity_weight"),
-        ("feature_refinement.cor_v_w", "model.feature_refinement.correlation_value_weight"),
-        ("feature_refinement.cor_q_w", "model.feature_refinement.correlation_query_weight"),
-        ("feature_refinement.word_to_sentence_pool.weight", "model.feature_refinement.pool_weight"),
-        ("feature_refinement.mixer.conv1d", "model.feature_refinement.mixer"),
-        *_layers("transformer.t2v_encoder.layers", "model.fusion.layers", fusion),
-        *_layers("transformer.encoder.layers", "model.encoder.layers", _ENCODER),
-        *_layers("transformer.decoder.layers", "model.decoder.layers", _DECODER),
-        ("transformer.decoder.norm", "model.decoder.norm"),
-        ("transformer.decoder.query_scale", "model.decoder.position_scale"),
-        ("transformer.decoder.ref_point_head", "model.decoder.position_head"),
-        ("transformer.decoder.ref_anchor_head", "model.decoder.width_head"),
-        ("transformer.decoder.bbox_embed", "model.decoder.anchor_head"),
-        ("class_embed", "class_head"),
-        ("span_embed", "span_head"),
-        ("saliency_proj1", "saliency_clip_head"),
-        ("saliency_proj2", "saliency_global_head"),
-        ("saliency_proj_mr", "moment_to_highlight.projection"),
-        ("gru_extractor.gru", "moment_to_highlight.gru"),
-        ("contrastive_align_projection_query", "contrastive_query_head"),
-        ("contrastive_align_projection_txt", "contrastive_text_head"),
-        ("contrastive_align_projection_vid", "contrastive_video_head"),
-    ]
-
-
-def _rename(key: str, table: Iterable[tuple[str, str]]) -> str | None:
-    for source, target in table:
-        match = re.fullmatch(re.escape(source).replace(r"\{i\}", r"(?P<i>\d+)") + r"(?P<rest>\..+)?", key)
-        if match:
-            return target.replace("{i}", match.groupdict().get("i", "")) + (match["rest"] or "")
-    return None
-
-
-def convert_state_dict(state_dict: dict[str, torch.Tensor], config: VideoLightsConfig) -> dict[str, torch.Tensor]:
-    """Rename a released state dict to this package's names.
-
-    Packed attention projections are split in three, convolutions of size 1 become linear maps; values stay as they are.
-
-    Raises:
-        ValueError: naming every key that has no place in the architecture of `config`.
-    """
-    table = _name_table(config)
-    converted, unknown = {}, []
-    for key, tensor in state_dict.items():
-        name = _rename(key, table)
-        if name is None:
-            unknown.append(key)
-        elif ".in_proj_" in name:
-            module, kind = name.split(".in_proj_")
-            for part, piece in zip("qkv", tensor.chunk(3)):
-                converted[f"{module}.{part}_proj.{kind}"] = piece.clone()
-        else:
-            converted[name] = tensor.squeeze(-1).clone() if key.endswith("conv1d.weight") else tensor.clone()
-    if unknown:
-        raise ValueError(f"The checkpoint holds keys that VideoLights does not have: {', '.join(unknown)}.")
-    return converted
-
-
-def revert_state_dict(state_dict: dict[str, torch.Tensor], config: VideoLightsConfig) -> dict[str, torch.Tensor]:
-    """Rename this package's state dict to the release's names; the inverse of [`convert_state_dict`].
-
-    Raises:
-        ValueError: if a parameter has no counterpart in the release.
-    """
-    table = [(ours, release) for release, ours in _name_table(config)]
-    reverted, unknown = {}, []
-    for key, tensor in state_dict.items():
-        packed = re.fullmatch(r"(.*_from_.*|.*encoder\.layers\.\d+\.self_attn)\.([qkv])_proj\.(weight|bias)", key)
-        if packed:
-            module, part, kind = packed.groups()
-            if part != "q":
-                continue
-            key = f"{module}.in_proj_{kind}"
-            tensor = torch.cat([state_dict[f"{module}.{part}_proj.{kind}"] for part in "qkv"])
-        name = _rename(key, table)
-        if name is None:
-            unknown.append(key)
-            continue
-        reverted[name] = tensor.unsqueeze(-1) if name.endswith("conv1d.weight") else tensor
-    if unknown:
-        raise ValueError(f"The release has no counterpart of: {', '.join(unknown)}.")
-    return reverted
-
+from ..common.files import folder_written_aside, written_aside
+from ..hub.code import delete_stale_code
+from ..inference.processing import VideoLightsProcessor
+from ..models.videolights.configuration import VideoLightsConfig
+from ..models.videolights.modeling import VideoLightsForMomentRetrieval
+from .release_names import convert_state_dict, revert_state_dict, strip_wrappers
+from .safe_loading import load_torch_file
 
 # Widths of the feature sets that the published runs used (paper, Tables II to VIII).
 _VIDEO_SETS = {
@@ -166,7 +29,7 @@ _VIDEO_SETS = {
 }
 _TEXT_SETS = {1280: [["clip", 512], ["blip2", 768]], 768: [["blip2", 768]], 512: [["clip", 512]]}
 
-# Options of the release and the fields that carry the same value.
+# The release's options, and the fields that hold the same value.
 _OPTIONS = {
     "clip_length": "clip_length",
     "max_v_l": "max_video_length",
@@ -200,37 +63,48 @@ _OPTIONS = {
     "cos_sim_loss_coef": "cosine_similarity_loss_coef",
     "mr_to_hd_loss_coef": "moment_to_highlight_loss_coef",
 }
-# Values that every published run has; another one would need another architecture.
+# What every published run has; other values would need another architecture.
 _FIXED_OPTIONS = {"pre_norm": False, "span_loss_type": "l1", "position_embedding": "sine", "ctx_mode": "video_tef"}
 _HIGHLIGHT_DATASETS = {"tvsum", "tvsum_sfc", "youtube_uni"}
 
 
+# Options that count layers, and the parameters whose names count the same.
+_LAYER_OPTIONS = {
+    "n_input_proj": "input_vid_proj",
+    "bicmf_layers": "transformer.t2v_encoder.layers",
+    "enc_layers": "transformer.encoder.layers",
+    "dec_layers": "transformer.decoder.layers",
+}
+
+
 def config_from_release(
-    options: dict[str, Any],
-    state_dict: dict[str, torch.Tensor],
+    options: Mapping[str, Any],
+    state_dict: Mapping[str, torch.Tensor],
     video_backbones: list | None = None,
     text_backbones: list | None = None,
 ) -> VideoLightsConfig:
-    """Read the configuration of a released checkpoint from its options and its parameter names and shapes.
+    """Read the configuration of a released checkpoint from its options and its parameters' names and shapes.
 
     Args:
-        options: the release's options by name.
-        state_dict: the release's parameters; they tell whether FRA is on, which fusion is used, and which heads exist.
-        video_backbones: `[name, width]` of each backbone; None recognises the published feature sets by their width,
-            and calls any other one `features`.
-        text_backbones: the same for text.
+        options: The release's options by name.
+        state_dict: The release's parameters; they tell whether FRA is on, which fusion is used, and which heads exist.
+        video_backbones: `[name, width]` of each backbone. By default the published feature sets are recognized by
+            their width, and any other set is called `features`.
+        text_backbones: The same for text.
 
     Raises:
-        ValueError: for an option that this architecture does not have, or backbones whose widths do not add up.
+        ValueError: The options make no valid configuration or do not fit the parameters, or the backbones' widths do
+            not add up.
     """
     for name, value in _FIXED_OPTIONS.items():
         if options.get(name, value) != value:
             raise ValueError(f"The checkpoint was trained with {name}={options[name]!r}; only {value!r} is supported.")
+    _check_layers(options, state_dict)
     try:
-        video_dim = state_dict["input_vid_proj.0.LayerNorm.weight"].numel() - options.get("a_feat_dim", 0) - 2
+        video_dim = state_dict["input_vid_proj.0.LayerNorm.weight"].numel() - _count(options, "a_feat_dim") - 2
         text_dim = state_dict["input_txt_proj.0.LayerNorm.weight"].numel()
     except KeyError as error:
-        raise ValueError(f"Not a VideoLights checkpoint: it has no parameter {error}.") from None
+        raise ValueError(f"Not a VideoLights checkpoint: parameter {error} is missing.") from None
     sets = {"video": (video_backbones, _VIDEO_SETS, video_dim), "text": (text_backbones, _TEXT_SETS, text_dim)}
     backbones = {}
     for modality, (given, known, width) in sets.items():
@@ -245,34 +119,75 @@ def config_from_release(
     fields = {field: options[name] for name, field in _OPTIONS.items() if name in options}
     if not options.get("hard_pos_neg_loss", True):
         fields["hard_pos_neg_loss_coef"] = 0.0
-    return VideoLightsConfig(
-        **fields,
-        **backbones,
-        cross_modal_fusion=fusion,
-        use_feature_refinement="feature_refinement.mixer.conv1d.weight" in state_dict,
-        use_contrastive_alignment="contrastive_align_projection_query.weight" in state_dict,
-        use_moment_to_highlight="gru_extractor.gru.weight_ih_l0" in state_dict,
-        highlight_only=options.get("dset_name") in _HIGHLIGHT_DATASETS,
-    )
+    try:
+        return VideoLightsConfig(
+            **fields,
+            **backbones,
+            cross_modal_fusion=fusion,
+            use_feature_refinement="feature_refinement.mixer.conv1d.weight" in state_dict,
+            use_contrastive_alignment="contrastive_align_projection_query.weight" in state_dict,
+            use_moment_to_highlight="gru_extractor.gru.weight_ih_l0" in state_dict,
+            highlight_only=options.get("dset_name") in _HIGHLIGHT_DATASETS,
+        )
+    except (StrictDataclassError, TypeError) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"The checkpoint's options make no valid configuration: {reason}") from error
+
+
+def _count(options: Mapping[str, Any], name: str) -> int:
+    value = options.get(name, 0)
+    if type(value) is not int or value < 0:
+        raise ValueError(f"The checkpoint's option {name} is {value!r}; it must be a number of layers or channels.")
+    return value
+
+
+def _check_layers(options: Mapping[str, Any], state_dict: Mapping[str, torch.Tensor]) -> None:
+    """Compare the declared numbers of layers with those that are there, before a model of that size is built."""
+    for option, prefix in _LAYER_OPTIONS.items():
+        found = {match[1] for key in state_dict if (match := re.match(rf"{re.escape(prefix)}\.(\d+)\.", key))}
+        if option in options and found and _count(options, option) != len(found):
+            raise ValueError(
+                f"The checkpoint's option {option} is {options[option]}, but it holds {len(found)} layers {prefix}.*."
+            )
 
 
 def read_release_checkpoint(path: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """Read a released `.ckpt` without running anything it holds.
 
-    Only tensors, plain values and `argparse.Namespace` are let through.
+    Only tensors, plain values and `argparse.Namespace` are let through. Prefixes of training wrappers are removed.
 
     Returns:
         The state dict and the options, both under the release's names.
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if the file is broken, holds other objects, or is no VideoLights checkpoint.
+        FileNotFoundError: There is no such file.
+        ValueError: The file is damaged, holds other objects or values that are not finite, or is not a VideoLights
+            checkpoint.
     """
     checkpoint = load_torch_file(path, [argparse.Namespace])
-    if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("model"), dict) or "opt" not in checkpoint:
-        raise ValueError(f"{path} is no released VideoLights checkpoint: it must hold `model` and `opt`.")
-    options = checkpoint["opt"]
-    return checkpoint["model"], vars(options) if isinstance(options, argparse.Namespace) else dict(options)
+    weights = checkpoint.get("model") if isinstance(checkpoint, dict) else None
+    options = checkpoint.get("opt") if isinstance(checkpoint, dict) else None
+    options = vars(options) if isinstance(options, argparse.Namespace) else options
+    if not isinstance(weights, dict) or not isinstance(options, dict):
+        raise ValueError(
+            f"{path} is not a released VideoLights checkpoint: it must hold parameters as `model` and options as `opt`."
+        )
+    for key, tensor in weights.items():
+        _check_weight(path, key, tensor)
+    return strip_wrappers(weights), dict(options)
+
+
+def _check_weight(path: str | Path, key: Any, tensor: Any) -> None:
+    is_weight = isinstance(tensor, torch.Tensor) and tensor.layout == torch.strided and tensor.is_floating_point()
+    if not isinstance(key, str) or not is_weight:
+        kind = tensor.dtype if isinstance(tensor, torch.Tensor) else type(tensor).__name__
+        raise ValueError(f"{path}: the parameter {key!r} holds {kind}; parameters are dense floating-point tensors.")
+    # After the cast that loading makes: double precision may lie beyond it.
+    if not torch.isfinite(tensor.float()).all():
+        raise ValueError(
+            f"{path}: the parameter {key} holds NaN or infinite values. Its training diverged, or the file is damaged: "
+            "take another checkpoint."
+        )
 
 
 def convert_checkpoint(
@@ -284,28 +199,31 @@ def convert_checkpoint(
     """Convert a released `.ckpt` to a `save_pretrained` folder with model, configuration and processor.
 
     Args:
-        checkpoint: the released file.
-        output_dir: folder to write.
-        video_backbones: see [`config_from_release`].
-        text_backbones: see [`config_from_release`].
+        checkpoint: The released file.
+        output_dir: The folder to write.
+        video_backbones: See [`config_from_release`].
+        text_backbones: See [`config_from_release`].
 
     Returns:
-        The model that was saved, in evaluation mode.
+        The saved model, in evaluation mode.
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if the file is broken or unsafe, or a key is missing or has no place; nothing is written then.
+        FileNotFoundError: There is no such file.
+        ValueError: The file is damaged or unsafe, or a key is missing or has no place; nothing is written then.
+        OSError: The folder cannot be written; what it held before is unchanged then.
     """
-    from videolights_hf.inference.processing import VideoLightsProcessor
-
     state_dict, options = read_release_checkpoint(checkpoint)
     config = config_from_release(options, state_dict, video_backbones, text_backbones)
-    model = VideoLightsForMomentRetrieval(config).eval()
     converted = convert_state_dict(state_dict, config)
-    _check_keys(converted, model)
+    with torch.device("meta"):
+        # Sizes that the options declare are compared before memory is taken for them.
+        _check_keys(converted, VideoLightsForMomentRetrieval(config))
+    model = VideoLightsForMomentRetrieval(config).eval()
     model.load_state_dict(converted)
-    model.save_pretrained(output_dir)
-    VideoLightsProcessor.from_config(config).save_pretrained(output_dir)
+    with folder_written_aside(output_dir) as folder:
+        model.save_pretrained(folder)
+        VideoLightsProcessor.from_config(config).save_pretrained(folder)
+    delete_stale_code(Path(output_dir))
     return model
 
 
@@ -313,15 +231,16 @@ def convert_to_release(model_dir: str | Path, output_file: str | Path) -> None:
     """Write a `save_pretrained` folder as a released `.ckpt`: `model` and `opt` under the release's names.
 
     Raises:
-        FileNotFoundError: if the folder holds no configuration.
-        ValueError: if the model uses what the release does not have.
+        FileNotFoundError: The folder holds no configuration.
+        ValueError: The model uses what the release does not have.
+        OSError: The file cannot be written; what it held before is unchanged then.
     """
     if not (Path(model_dir) / "config.json").is_file():
         raise FileNotFoundError(f"{model_dir} holds no config.json: give a folder that `save_pretrained` wrote.")
     model = VideoLightsForMomentRetrieval.from_pretrained(model_dir)
     config = model.config
     if config.use_feature_refinement and config.word_correlation != "constant":
-        raise ValueError('The release has no word branch of the kind word_correlation="attended".')
+        raise ValueError('The release has no counterpart of word_correlation="attended".')
     options = {name: getattr(config, field) for name, field in _OPTIONS.items()}
     options |= _FIXED_OPTIONS
     options |= {
@@ -333,9 +252,12 @@ def convert_to_release(model_dir: str | Path, output_file: str | Path) -> None:
         "hard_pos_neg_loss": config.hard_pos_neg_loss_coef > 0,
     }
     state_dict = {key: tensor.contiguous() for key, tensor in revert_state_dict(model.state_dict(), config).items()}
+    buffer = io.BytesIO()
+    torch.save({"model": state_dict, "opt": argparse.Namespace(**options)}, buffer)
     output_file = Path(output_file)
     output_file.parent.mkdir(parents=True, exist_ok=True)
-    torch.save({"model": state_dict, "opt": argparse.Namespace(**options)}, output_file)
+    with written_aside(output_file) as partial:
+        partial.write_bytes(buffer.getbuffer())
 
 
 def _check_keys(converted: dict[str, torch.Tensor], model: VideoLightsForMomentRetrieval) -> None:

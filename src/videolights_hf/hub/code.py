@@ -55,12 +55,16 @@ def write_code(folder: Path) -> None:
     Raises:
         ImportError: A module imports in a way that cannot be followed, so that the copy would be incomplete.
     """
-    files = flat_files()
-    for stale in folder.glob(f"*{SUFFIX}.py"):
-        if stale.name not in files:
-            stale.unlink()
-    for name, text in files.items():
+    delete_stale_code(folder)
+    for name, text in flat_files().items():
         (folder / name).write_text(text, encoding="utf-8")
+
+
+def delete_stale_code(folder: Path) -> None:
+    """Delete the code files of a checkpoint's folder that this version does not write."""
+    for path in folder.glob(f"*{SUFFIX}.py"):
+        if path.name not in flat_files():
+            path.unlink()
 
 
 @lru_cache(maxsize=1)

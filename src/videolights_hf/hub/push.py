@@ -1,11 +1,26 @@
-"""Uploading what is more than one folder deep."""
+"""Uploading checkpoints, whose folders are more than one level deep."""
 
 import os
 import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from huggingface_hub import create_branch, create_repo, upload_folder
+
+from .code import SUFFIX
+
+# Arguments of `save_pretrained(push_to_hub=True)` that say where and how to upload.
+UPLOAD_ARGUMENTS = (
+    "repo_id",
+    "commit_message",
+    "commit_description",
+    "private",
+    "token",
+    "revision",
+    "create_pr",
+    "tags",
+)
 
 
 def push_saved_folder(
@@ -20,7 +35,8 @@ def push_saved_folder(
 ) -> str:
     """Save to a temporary folder and upload it, with all its subfolders, in one commit.
 
-    Transformers' own methods upload folders one level deep, and a backbone lies two deep.
+    Transformers' own methods upload folders one level deep, and a backbone lies two deep. Where code is uploaded, code
+    files of other versions are deleted from the repository in the same commit.
 
     Args:
         save: Writes what is uploaded; called with the folder and the full id of the repository.
@@ -32,16 +48,23 @@ def push_saved_folder(
         **kwargs: Passed to `huggingface_hub.upload_folder` (`commit_message`, `commit_description`, ...).
 
     Returns:
-        Where the commit can be seen.
+        The commit's address.
     """
     repo_id = create_repo(repo_id, private=private, token=token, exist_ok=True).repo_id
     with tempfile.TemporaryDirectory() as folder:
         save(os.fspath(folder), repo_id)
         if revision is not None and not create_pr and not revision.startswith("refs/"):
             create_branch(repo_id, branch=revision, token=token, exist_ok=True)
+        code = f"*{SUFFIX}.py"
         return upload_folder(
-            repo_id=repo_id, folder_path=folder, token=token, revision=revision, create_pr=create_pr, **kwargs
+            repo_id=repo_id,
+            folder_path=folder,
+            token=token,
+            revision=revision,
+            create_pr=create_pr,
+            delete_patterns=code if any(Path(folder).glob(code)) else None,
+            **kwargs,
         )
 
 
-__all__ = ["push_saved_folder"]
+__all__ = ["UPLOAD_ARGUMENTS", "push_saved_folder"]
