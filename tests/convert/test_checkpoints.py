@@ -1,6 +1,9 @@
 import argparse
+import errno
 import os
 import pickle
+import zipfile
+from pathlib import Path
 
 import pytest
 import torch
@@ -18,7 +21,7 @@ def released():
 
 def rewrite(source, target, change):
     state_dict, options = read_release_checkpoint(source)
-    checkpoint = {"model": state_dict, "opt": options}
+    checkpoint = {"model": dict(state_dict), "opt": options}
     change(checkpoint)
     checkpoint["opt"] = argparse.Namespace(**checkpoint["opt"])
     torch.save(checkpoint, target)
@@ -65,7 +68,7 @@ def test_other_architectures_pass_through_the_release_names(overrides, tmp_path)
     torch.testing.assert_close(converted(**inputs).logits, model(**inputs).logits)
 
 
-def test_published_feature_sets_are_recognised_by_their_width(released):
+def test_published_feature_sets_are_recognized_by_their_width(released):
     state_dict, options = read_release_checkpoint(released)
     state_dict["input_vid_proj.0.LayerNorm.weight"] = torch.zeros(3586)
     state_dict["input_txt_proj.0.LayerNorm.weight"] = torch.zeros(1280)
@@ -119,7 +122,7 @@ def test_other_classes_are_named_and_refused(tmp_path):
 
 
 def test_broken_files_are_refused_clearly(released, tmp_path):
-    with pytest.raises(FileNotFoundError, match="No such checkpoint"):
+    with pytest.raises(FileNotFoundError, match="There is no checkpoint file"):
         read_release_checkpoint(tmp_path / "none.ckpt")
     whole = released.read_bytes()
     for name, content in (("cut", whole[: len(whole) // 2]), ("empty", b""), ("text", b"hello there, world")):
@@ -130,7 +133,7 @@ def test_broken_files_are_refused_clearly(released, tmp_path):
 
 def test_other_torch_files_are_refused(tmp_path):
     torch.save({"state_dict": {"weight": torch.zeros(1)}}, tmp_path / "other.ckpt")
-    with pytest.raises(ValueError, match="no released VideoLights checkpoint"):
+    with pytest.raises(ValueError, match="not a released VideoLights checkpoint"):
         read_release_checkpoint(tmp_path / "other.ckpt")
     torch.save({"model": {"weight": torch.zeros(1)}, "opt": argparse.Namespace()}, tmp_path / "detr.ckpt")
     with pytest.raises(ValueError, match="Not a VideoLights checkpoint"):
@@ -144,14 +147,30 @@ def test_other_torch_files_are_refused(tmp_path):
         (lambda c: c["model"].update(extra=torch.zeros(1)), "keys that VideoLights does not have: extra"),
         (lambda c: c["model"].update({"class_embed.bias": torch.zeros(3)}), r"class_head.bias has shape \(3,\)"),
         (lambda c: c["opt"].update(pre_norm=True), "pre_norm"),
-        (lambda c: c["opt"].update(dec_layers=3), "missing model.decoder.layers.2"),
+        (lambda c: c["opt"].update(bicmf_layers="x"), "option bicmf_layers is 'x'"),
+        (lambda c: c["opt"].update(bicmf_layers=-1), "option bicmf_layers is -1"),
+        (lambda c: c["opt"].update(a_feat_dim=None), "option a_feat_dim is None"),
+        (lambda c: c["opt"].update(dropout="much"), "no valid configuration: .*dropout"),
+        (lambda c: c["opt"].update(nheads=0), "no valid configuration: .*num_attention_heads"),
+        # Sizes that would take all memory are compared before it is taken.
+        (lambda c: c["opt"].update(enc_layers=10**9), "option enc_layers is 1000000000, but it holds"),
+        (lambda c: c["opt"].update(dim_feedforward=10**9), "does not fit its options"),
+        (lambda c: c["model"].update({"class_embed.bias": 3}), "'class_embed.bias' holds int"),
+        (lambda c: c["model"].update({"class_embed.bias": None}), "'class_embed.bias' holds NoneType"),
+        (lambda c: c["model"].update({"class_embed.bias": torch.zeros(2, dtype=torch.int64)}), "holds torch.int64"),
+        (lambda c: c["model"].update({"class_embed.bias": torch.zeros(2).to_sparse()}), "dense floating-point"),
+        (lambda c: c["model"].update({7: torch.zeros(2)}), "parameter 7 holds"),
+        (lambda c: c["model"].update({"class_embed.bias": torch.tensor([0, torch.nan])}), "class_embed.bias holds NaN"),
+        (lambda c: c["model"].update({"class_embed.bias": torch.tensor([0, 1e39]).double()}), "holds NaN or infinite"),
+        (lambda c: c["model"].update({"class_embed.bias": torch.zeros(1).expand(2**40)}), "without the values for it"),
+        (lambda c: c["opt"].update(dec_layers=3), "option dec_layers is 3, but it holds 2 layers"),
     ],
 )
 def test_every_key_is_accounted_for(released, tmp_path, change, message):
     path = rewrite(released, tmp_path / "changed.ckpt", change)
     with pytest.raises(ValueError, match=message):
         convert_checkpoint(path, tmp_path / "out")
-    assert not (tmp_path / "out").exists()
+    assert os.listdir(tmp_path) == ["changed.ckpt"]
 
 
 def test_reversing_needs_a_saved_model_that_the_release_can_hold(tmp_path):
@@ -161,3 +180,53 @@ def test_reversing_needs_a_saved_model_that_the_release_can_hold(tmp_path):
     with pytest.raises(ValueError, match="attended"):
         convert_to_release(tmp_path / "attended", tmp_path / "b.ckpt")
     assert not (tmp_path / "b.ckpt").exists()
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module."])
+def test_prefixes_of_training_wrappers_are_removed(released, tmp_path, prefix):
+    def wrap(checkpoint):
+        checkpoint["model"] = {prefix + key: tensor for key, tensor in checkpoint["model"].items()}
+
+    wrapped = convert_checkpoint(rewrite(released, tmp_path / "wrapped.ckpt", wrap), tmp_path / "out")
+    plain = convert_checkpoint(released, tmp_path / "plain")
+    assert all(torch.equal(tensor, wrapped.state_dict()[name]) for name, tensor in plain.state_dict().items())
+
+
+def test_a_flipped_bit_is_found_by_the_checksum(released, tmp_path):
+    content = bytearray(released.read_bytes())
+    content[len(content) // 2] ^= 0x40
+    (tmp_path / "damaged.ckpt").write_bytes(content)
+    with pytest.raises(ValueError, match="is damaged"):
+        read_release_checkpoint(tmp_path / "damaged.ckpt")
+
+
+def test_a_compressed_archive_is_refused_before_it_is_unpacked(tmp_path):
+    with zipfile.ZipFile(tmp_path / "bomb.ckpt", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data.pkl", bytes(10**7))
+    with pytest.raises(ValueError, match=r"holds a compressed member \(archive/data.pkl\)"):
+        read_release_checkpoint(tmp_path / "bomb.ckpt")
+
+
+@pytest.mark.parametrize("content", [{"model": {}, "opt": None}, {"model": None, "opt": {}}, [], 3])
+def test_a_file_of_another_layout_is_refused(tmp_path, content):
+    torch.save(content, tmp_path / "other.ckpt")
+    with pytest.raises(ValueError, match="it must hold parameters as `model` and options as `opt`"):
+        read_release_checkpoint(tmp_path / "other.ckpt")
+
+
+def test_a_full_disk_leaves_the_older_results(released, tmp_path, monkeypatch):
+    convert_checkpoint(released, tmp_path / "folder")
+    convert_to_release(tmp_path / "folder", tmp_path / "back.ckpt")
+    before = {path.name: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(VideoLightsProcessor, "save_pretrained", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="The disk is full"):
+        convert_checkpoint(released, tmp_path / "folder")
+    with pytest.raises(OSError, match="The disk is full"):
+        convert_to_release(tmp_path / "folder", tmp_path / "back.ckpt")
+    monkeypatch.undo()
+    assert {path.name: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before

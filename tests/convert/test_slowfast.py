@@ -215,7 +215,7 @@ class TestConversion:
             read_slowfast_checkpoint(tmp_path / "other.pyth")
 
     def test_a_missing_file_is_an_error(self, tmp_path):
-        with pytest.raises(FileNotFoundError, match="No such checkpoint file"):
+        with pytest.raises(FileNotFoundError, match="There is no checkpoint file"):
             convert_slowfast_checkpoint(tmp_path / "nothing.pkl", tmp_path / "out")
 
 
@@ -275,6 +275,79 @@ class TestSafety:
         with pytest.raises(ValueError, match=r"Refused to load .*\.system"):
             load_numpy_pickle(tmp_path / "bad.pkl")
 
+    def test_addresses_and_altered_types_reach_no_memory(self, tmp_path):
+        array, dtype = b"cnumpy\nndarray\n", b"cnumpy\ndtype\n"
+        # An array of objects whose bytes are addresses.
+        address = struct.pack("<Q", 0x0000_4141_4141_4140) * 4
+        objects = b"\x80\x03" + array + b"((K\x04t" + dtype + b"(X\x01\x00\x00\x00OtRC\x20" + address + b"tR."
+        # A void type that BUILD gives a field beyond the array.
+        field = b"at}X\x01\x00\x00\x00a(" + dtype + b"(X\x02\x00\x00\x00f4tRM\x00\x01tsK\x04K\x01K\x00tb"
+        altered = (
+            b"\x80\x03" + dtype + b"(X\x02\x00\x00\x00V4tRq\x01(K\x03X\x01\x00\x00\x00|N(X\x01\x00\x00\x00" + field
+        )
+        altered += b"0}X\x05\x00\x00\x00blobs}X\x01\x00\x00\x00x" + array + b"((K\x04th\x01tRss."
+        for content in (objects, altered):
+            (tmp_path / "bad.pkl").write_bytes(content)
+            with pytest.raises(ValueError, match=r"bad\.pkl.*an array of the type '(O|V4)'"):
+                read_slowfast_checkpoint(tmp_path / "bad.pkl")
+
+    @pytest.mark.parametrize(
+        "state",
+        [
+            (3, "<", None, ("a",), {"a": (None, 0)}, 4, 1, 0),
+            (3, "<", (None, (9,)), None, None, -1, -1, 0),
+            (3, "<", None, None, None, 4096, -1, 0),
+        ],
+    )
+    def test_a_type_is_not_altered_afterwards(self, tmp_path, state):
+        class Altered:
+            def __reduce__(self):
+                return np.dtype, ("f4",), state
+
+        (tmp_path / "bad.pkl").write_bytes(pickle.dumps(Altered(), 2))
+        with pytest.raises(ValueError, match="Refused to load"):
+            load_numpy_pickle(tmp_path / "bad.pkl")
+
+    @pytest.mark.parametrize("shape", [(5,), (-1,), (2**40,), (2.0, 2), "44"])
+    def test_a_shape_needs_exactly_the_bytes_that_are_there(self, tmp_path, shape):
+        whole = np.zeros(4, np.float32).__reduce__()
+
+        class Declared:
+            def __reduce__(self):
+                return whole[0], whole[1], (1, shape, np.dtype("f4"), False, bytes(16))
+
+        (tmp_path / "bad.pkl").write_bytes(pickle.dumps(Declared(), 2))
+        with pytest.raises(ValueError, match="an array of the shape"):
+            load_numpy_pickle(tmp_path / "bad.pkl")
+
+    @pytest.mark.parametrize("content", [b"\x80\x02}r\xff\xff\xff\x3f.", b"\x80\x04\x95\xff\xff\xff\xff\xff\x00\x00\x00}."])
+    def test_few_bytes_take_no_memory(self, tmp_path, content):
+        (tmp_path / "memo.pkl").write_bytes(content)
+        with pytest.raises(ValueError, match=r"in a file of \d+ bytes"):
+            load_numpy_pickle(tmp_path / "memo.pkl")
+
+    def test_the_limit_on_a_files_size_is_named_and_can_be_raised(self, tmp_path):
+        (tmp_path / "large.pkl").write_bytes(pickle.dumps({"x": np.arange(100.0)}))
+        with pytest.raises(ValueError, match=r"bytes, more than the limit of 100"):
+            load_numpy_pickle(tmp_path / "large.pkl", max_bytes=100)
+        assert load_numpy_pickle(tmp_path / "large.pkl", max_bytes=2000)["x"].tolist() == list(range(100))
+
+    @pytest.mark.parametrize("protocol", [0, 1, 2, 3, 4, 5])
+    def test_arrays_come_back_in_every_protocol(self, tmp_path, protocol):
+        content = {
+            "c": np.arange(6, dtype="<f4").reshape(2, 3),
+            "f": np.asfortranarray(np.arange(6, dtype=">i2").reshape(2, 3)),
+            "empty": np.zeros((0, 3)),
+            "list": [np.float64(2.5), (np.bool_(True), "text")],
+            "bytes": np.array([b"ab", b"c"]),
+        }
+        (tmp_path / "arrays.pkl").write_bytes(pickle.dumps(content, protocol))
+        found = load_numpy_pickle(tmp_path / "arrays.pkl")
+        for name in ("c", "f", "empty", "bytes"):
+            np.testing.assert_array_equal(found[name], content[name])
+            assert found[name].dtype == content[name].dtype
+        assert found["list"] == content["list"]
+
     def test_a_malicious_torch_file_is_refused_by_name_and_not_run(self, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
         torch.save({"model_state": Run(os.system, "touch harm")}, "bad.pyth")
@@ -287,7 +360,7 @@ class TestSafety:
         data = pickle.dumps({"blobs": weights_of(slowfast, "caffe2")}, 2)
         length = int(keep * len(data)) if isinstance(keep, float) else keep
         (tmp_path / "short.pkl").write_bytes(data[:length])
-        with pytest.raises(ValueError, match=r"short\.pkl is damaged, cut short or no pickle"):
+        with pytest.raises(ValueError, match=r"short\.pkl is damaged, cut short, or not a pickle"):
             convert_slowfast_checkpoint(tmp_path / "short.pkl", tmp_path / "out")
 
     def test_a_torch_file_that_is_cut_short_is_refused(self, tmp_path):
@@ -299,7 +372,7 @@ class TestSafety:
 
     def test_a_text_file_is_refused(self, tmp_path):
         (tmp_path / "page.pkl").write_text("<html>Not found</html>")
-        with pytest.raises(ValueError, match="is damaged, cut short or no pickle"):
+        with pytest.raises(ValueError, match="is damaged, cut short, or not a pickle"):
             convert_slowfast_checkpoint(tmp_path / "page.pkl", tmp_path / "out")
 
     def test_classes_are_let_through_when_they_are_named(self, tmp_path):

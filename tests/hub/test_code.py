@@ -17,7 +17,11 @@ from videolights_hf.hub.code import SUFFIX, flat_files, flat_name, flatten, writ
 def package(tmp_path):
     def write(**modules):
         root = tmp_path / "house"
-        for name, text in {"a.entry": "", "b.part": "", **{k.replace("__", "."): v for k, v in modules.items()}}.items():
+        for name, text in {
+            "a.entry": "",
+            "b.part": "",
+            **{k.replace("__", "."): v for k, v in modules.items()},
+        }.items():
             path = root / f"{name.replace('.', '/')}.py"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
@@ -117,22 +121,26 @@ def test_a_folder_saved_before_the_move_loads_with_the_package_and_is_saved_anew
 
 FIND = """
 import numpy as np
-from transformers import pipeline
+from transformers import AutoModel, AutoProcessor, pipeline
+frames = np.load(sys.argv[1] + "/frames.npy")
 finder = pipeline("video-moment-retrieval", model=sys.argv[1], trust_remote_code=True)
-found = finder(np.load(sys.argv[1] + "/frames.npy"), "a red square", fps=2.0)
-finder.save_pretrained("again")
-again = pipeline("video-moment-retrieval", model="again", trust_remote_code=True)
-assert again(np.load(sys.argv[1] + "/frames.npy"), "a red square", fps=2.0) == found
-print(json.dumps(found))
+finder.model.save_pretrained("again")
+finder.processor.save_pretrained("again")
+model = AutoModel.from_pretrained("again", trust_remote_code=True)
+processor = AutoProcessor.from_pretrained("again", trust_remote_code=True)
+inputs = processor(videos=processor.encode_video(frames, fps=2.0), text="a red square")
+assert (model(**inputs).pred_spans == finder.model(**inputs).pred_spans).all()
+print(json.dumps(finder(frames, "a red square", fps=2.0)))
 """
 
 
 def test_a_folder_saved_before_the_move_loads_without_the_package_and_saves_its_own_code(saved_before, tmp_path):
     folder, _, expected = saved_before
     check(run_without_package(FIND, folder, tmp_path), expected)
-    # All but what only this fixture holds.
     code = {path.name: path.read_bytes() for path in folder.glob(f"*{SUFFIX}.py")}
-    assert {path.name: path.read_bytes() for path in (tmp_path / "again").glob("*.py")} == code
+    again = {path.name: path.read_bytes() for path in (tmp_path / "again").glob("*.py")}
+    assert again
+    assert again.items() <= code.items()
 
 
 def test_a_copy_that_loaded_the_model_alone_still_saves_every_code_file(tmp_path):

@@ -133,7 +133,7 @@ def run_client(hub: HubServer, script: str, folder: Path, home: Path) -> dict:
         capture_output=True,
         text=True,
         env={**os.environ, **hub.environment(home), "PYTHONPATH": path},
-        cwd=home,
+        cwd=Path(__file__).parents[2],
     )
     assert result.returncode == 0, result.stderr
     return json.loads(result.stdout.splitlines()[-1])
@@ -231,6 +231,51 @@ def test_a_trainer_pushes_what_the_parts_push(hub, folder, with_package):
     same = MODEL - {"config.json"} | CODE | PROCESSOR
     assert {path: trained.get(path) for path in same} == {path: parts[path] for path in same}
     assert config["auto_map"] == json.loads(parts["config.json"])["auto_map"]
+
+
+PUSH_BEFORE = """
+import json, sys, zipfile
+from pathlib import Path
+from huggingface_hub import create_repo, upload_folder
+from videolights_hf import VideoLightsForMomentRetrieval, VideoLightsProcessor, VideoMomentRetrievalPipeline
+
+folder = Path(sys.argv[1])
+with zipfile.ZipFile("tests/fixtures/checkpoint_067c346.zip") as archive:
+    archive.extractall(folder / "before")
+create_repo("someone/before")
+upload_folder(repo_id="someone/before", folder_path=folder / "before")
+model = VideoLightsForMomentRetrieval.from_pretrained("someone/before")
+processor = VideoLightsProcessor.from_pretrained("someone/before")
+VideoMomentRetrievalPipeline(model=model, processor=processor).push_to_hub("someone/before", revision="whole")
+model.push_to_hub("someone/before", revision="model")
+print("{}")
+"""
+
+PUSH_OWN_CODE = (
+    WITHOUT_PACKAGE
+    + """
+from transformers import AutoModel
+
+AutoModel.from_pretrained("someone/before", trust_remote_code=True).push_to_hub("someone/before", revision="own")
+print("{}")
+"""
+)
+
+
+def test_a_repository_from_before_the_move_is_pushed_again(hub, folder):
+    run_client(hub, PUSH_BEFORE, folder, folder / "before-home")
+    run_client(hub, PUSH_OWN_CODE, folder, folder / "before-other-home")
+    before = hub.files(f"{OWNER}/before")
+    assert not set(before) >= CODE
+    for revision in ("whole", "model"):
+        files = hub.files(f"{OWNER}/before", revision)
+        assert {path for path in files if path.endswith("_videolights.py")} == CODE
+        assert files["expected.json"] == before["expected.json"]
+    # Code that came from the Hub pushes itself.
+    own = hub.files(f"{OWNER}/before", "own")
+    assert {path: own[path] for path in before if path.endswith(".py")} == {
+        path: before[path] for path in before if path.endswith(".py")
+    }
 
 
 def assert_same_result(found: dict, expected: dict) -> None:

@@ -1,7 +1,7 @@
-"""The public weight files of SlowFast 8x8 R50 to `save_pretrained` folders.
+"""Public weight files of SlowFast 8x8 R50 to `save_pretrained` folders that [`SlowFastBackbone`] loads.
 
-Two files hold this model, trained on Kinetics-400: `SLOWFAST_8x8_R50.pkl`, with the names of Caffe2, and
-`SLOWFAST_8x8_R50.pyth`, from pytorchvideo. Either becomes a folder that [`SlowFastBackbone`] loads.
+Two files hold this model, each from a training of its own on Kinetics-400: `SLOWFAST_8x8_R50.pkl`, with Caffe2's names,
+and `SLOWFAST_8x8_R50.pyth`, from pytorchvideo.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..common.files import folder_written_aside
 from ..backbones.slowfast_network import VideoLightsSlowFastConfig, VideoLightsSlowFastModel
 from .safe_loading import is_torch_file, load_numpy_pickle, load_torch_file
 
@@ -23,7 +24,7 @@ _NORM_TENSORS = ("weight", "bias", "running_mean", "running_var")
 
 @dataclass(frozen=True)
 class _Layout:
-    """How a file names the tensors of a layer, and those that have no place in a feature extractor."""
+    """How a file names the tensors of a layer, and which tensors a feature extractor does not need."""
 
     convolution_suffix: str
     norm_suffixes: tuple[str, str, str, str]
@@ -41,14 +42,11 @@ _LAYOUTS = {
 
 
 def slowfast_tensor_names(config: VideoLightsSlowFastConfig, layout: str) -> dict[str, str]:
-    """What a public file calls the tensors of [`VideoLightsSlowFastModel`].
+    """Map the tensor names of [`VideoLightsSlowFastModel`] to those of a public file.
 
     Args:
         config: The model's configuration.
         layout: `"caffe2"` or `"pytorchvideo"`.
-
-    Returns:
-        For each tensor, by its name in the model's state dict, its name in the file.
     """
     suffixes = _LAYOUTS[layout]
     names = {}
@@ -57,12 +55,12 @@ def slowfast_tensor_names(config: VideoLightsSlowFastConfig, layout: str) -> dic
         names[f"{layer}.convolution.weight"] = convolution + suffixes.convolution_suffix
         for tensor, suffix in zip(_NORM_TENSORS, suffixes.norm_suffixes, strict=True):
             names[f"{layer}.normalization.{tensor}"] = norm + suffix
-    # Which blocks have a shortcut of their own is the model's to say.
+    # The model decides which blocks have a shortcut of their own.
     return {name: names[name] for name in _expected_shapes(config)}
 
 
 def _layers(config: VideoLightsSlowFastConfig) -> Iterator[tuple[str, dict[str, tuple[str, str]]]]:
-    """Every convolution with its normalisation: its name here, and what each layout calls the two."""
+    """Each convolution with its normalization: its name here, and the names of both in each layout."""
     for path, prefix, pathway in (("slow", "", 0), ("fast", "t_", 1)):
         stem = f"blocks.0.multipathway_blocks.{pathway}"
         yield (
@@ -90,7 +88,7 @@ def _layers(config: VideoLightsSlowFastConfig) -> Iterator[tuple[str, dict[str, 
                         },
                     )
     for stage in range(len(config.depths)):
-        # Caffe2 calls these layers after the layer of the fast path that they take their input from.
+        # Caffe2 names these layers after the fast path's layer that feeds them.
         source = f"t_res{stage + 1}_{config.depths[stage - 1] - 1}_branch2c_bn" if stage else "t_pool1"
         fusion = f"blocks.{stage}.multipathway_fusion"
         yield (
@@ -113,7 +111,7 @@ def read_slowfast_checkpoint(path: str | os.PathLike) -> tuple[dict[str, Any], s
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: The file is broken, holds other objects than tensors, arrays and plain values, or is no weight
+        ValueError: The file is damaged, holds objects other than tensors, arrays and plain values, or is not a weight
             file of SlowFast.
     """
     layout, field, load = (
@@ -124,7 +122,7 @@ def read_slowfast_checkpoint(path: str | os.PathLike) -> tuple[dict[str, Any], s
     content = load(path)
     weights = content.get(field) if isinstance(content, Mapping) else None
     if not isinstance(weights, Mapping):
-        raise ValueError(f"{path} holds no `{field}`: it is no public weight file of SlowFast.")
+        raise ValueError(f"{path} holds no `{field}`: it is not a public weight file of SlowFast.")
     return dict(weights), layout
 
 
@@ -135,15 +133,15 @@ def convert_slowfast_state_dict(
 
     Args:
         weights: Arrays or tensors by the file's names.
-        config: Configuration of the model that they are for.
+        config: Configuration of the model that they belong to.
         layout: `"caffe2"` or `"pytorchvideo"`.
 
     Returns:
-        The state dict of [`VideoLightsSlowFastModel`], in single precision, and the names of the tensors that it has
-        no place for: those of the classifier and of the training's state.
+        The state dict of [`VideoLightsSlowFastModel`] in single precision, and the names of the tensors that were left
+        out: those of the classifier and of the training state.
 
     Raises:
-        ValueError: Tensors are missing, unknown, or of other shapes than the configuration's.
+        ValueError: Tensors are missing, unknown, not finite, or do not have the configuration's shapes.
     """
     names = slowfast_tensor_names(config, layout)
     unplaced = sorted(weights.keys() - set(names.values()))
@@ -158,6 +156,8 @@ def convert_slowfast_state_dict(
             problems.append(f"{source} has shape {tuple(np.shape(weights[source]))} instead of {shape}")
         else:
             state_dict[name] = _as_float_tensor(weights[source])
+            if not torch.isfinite(state_dict[name]).all():
+                problems.append(f"{source} holds NaN or infinite values")
     if problems:
         shown = "; ".join(problems[:10]) + (f"; and {len(problems) - 10} more" if len(problems) > 10 else "")
         raise ValueError(f"The weights do not fit this SlowFast: {shown}.")
@@ -171,27 +171,27 @@ def convert_slowfast_checkpoint(
 
     Args:
         checkpoint: `SLOWFAST_8x8_R50.pkl` (Caffe2's names) or `SLOWFAST_8x8_R50.pyth` (pytorchvideo's).
-        output_dir: Folder to write.
+        output_dir: The folder to write.
         config: Configuration of the model in the file; SlowFast 8x8 R50 by default.
 
     Returns:
-        Names of the file's tensors that were left out: the classifier's and those of the training's state.
+        Names of the file's tensors that were left out: those of the classifier and of the training state.
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: The file is broken or unsafe, or a tensor is missing, unknown or of another shape; nothing is
-            written then.
+        ValueError: The file is damaged or unsafe, or its tensors do not fit the model; nothing is written then.
+        OSError: The folder cannot be written; what it held before is unchanged then.
     """
     weights, layout = read_slowfast_checkpoint(checkpoint)
     model = VideoLightsSlowFastModel(config or VideoLightsSlowFastConfig()).eval()
     state_dict, left_out = convert_slowfast_state_dict(weights, model.config, layout)
     model.load_state_dict(state_dict)
-    model.save_pretrained(output_dir)
+    with folder_written_aside(output_dir) as folder:
+        model.save_pretrained(folder)
     return left_out
 
 
 def _as_float_tensor(weights: Any) -> torch.Tensor:
-    # A copy, as arrays that come from bytes cannot be written to.
     return weights.float() if isinstance(weights, torch.Tensor) else torch.from_numpy(np.array(weights, np.float32))
 
 

@@ -1,30 +1,18 @@
 """What VideoLights models share: weight initialisation, saving with code, uploading."""
 
-import copy
 import os
-from functools import partial
 from pathlib import Path
 
 import torch
 from torch import nn
 from transformers import PreTrainedModel
 from transformers import initialization as init
+from transformers.utils.hub import create_and_tag_model_card
 
 from ..hub.code import AUTO_MAP, write_code
+from ..hub.push import UPLOAD_ARGUMENTS, push_saved_folder
 from .attention import VideoLightsFeatureRefinement, XavierLinear
 from .videolights.configuration import VideoLightsConfig
-
-# Of the arguments of `save_pretrained(push_to_hub=True)`, those that say where and how to upload.
-_HUB_ARGUMENTS = [
-    "repo_id",
-    "commit_message",
-    "commit_description",
-    "private",
-    "token",
-    "revision",
-    "create_pr",
-    "tags",
-]
 
 
 class VideoLightsPreTrainedModel(PreTrainedModel):
@@ -97,7 +85,7 @@ class VideoLightsPreTrainedModel(PreTrainedModel):
             **kwargs: passed on to `PreTrainedModel.save_pretrained` (`max_shard_size`, `variant`, ...); with
                 `push_to_hub`, also arguments of that method; `repo_id` is the folder's name by default.
         """
-        hub_arguments = {name: kwargs.pop(name) for name in _HUB_ARGUMENTS if name in kwargs}
+        hub_arguments = {name: kwargs.pop(name) for name in UPLOAD_ARGUMENTS if name in kwargs}
         if include_code:
             self.config.auto_map = dict(AUTO_MAP)
         elif hasattr(self.config, "auto_map"):
@@ -124,11 +112,16 @@ class VideoLightsPreTrainedModel(PreTrainedModel):
         Returns:
             Where the commit can be seen.
         """
-        hub_arguments = {name: kwargs.pop(name) for name in _HUB_ARGUMENTS if name in kwargs}
-        # Transformers' method saves by `save_pretrained`, and has no way to pass it arguments.
-        pushed = copy.copy(self)
-        pushed.save_pretrained = partial(self.save_pretrained, include_code=include_code, **kwargs)
-        return super(VideoLightsPreTrainedModel, pushed).push_to_hub(repo_id, **hub_arguments)
+        hub_arguments = {name: kwargs.pop(name) for name in UPLOAD_ARGUMENTS if name in kwargs}
+        hub_arguments.setdefault("commit_message", f"Upload {type(self).__name__}")
+        tags = hub_arguments.pop("tags", None)
+
+        def save(folder: str, full_id: str) -> None:
+            self.save_pretrained(folder, include_code=include_code, **kwargs)
+            card = create_and_tag_model_card(full_id, tags, token=hub_arguments.get("token"))
+            card.save(os.path.join(folder, "README.md"))
+
+        return push_saved_folder(save, repo_id, **hub_arguments)
 
 
 __all__ = ["VideoLightsPreTrainedModel"]
