@@ -160,7 +160,10 @@ def test_other_torch_files_are_refused(tmp_path):
         (lambda c: c["model"].update({"class_embed.bias": torch.zeros(2, dtype=torch.int64)}), "holds torch.int64"),
         (lambda c: c["model"].update({"class_embed.bias": torch.zeros(2).to_sparse()}), "dense floating-point"),
         (lambda c: c["model"].update({7: torch.zeros(2)}), "parameter 7 holds"),
-        (lambda c: c["model"].update({"class_embed.bias": torch.tensor([0, torch.nan])}), "class_embed.bias holds NaN"),
+        (
+            lambda c: c["model"].update({"class_embed.bias": torch.tensor([0, torch.nan])}),
+            "class_embed.bias holds NaN",
+        ),
         (lambda c: c["model"].update({"class_embed.bias": torch.tensor([0, 1e39]).double()}), "holds NaN or infinite"),
         (lambda c: c["model"].update({"class_embed.bias": torch.zeros(1).expand(2**40)}), "without the values for it"),
         (lambda c: c["opt"].update(dec_layers=3), "option dec_layers is 3, but it holds 2 layers"),

@@ -272,7 +272,7 @@ class TestSafety:
     def test_objects_inside_arrays_are_refused(self, tmp_path):
         array = np.array([Run(os.system, "touch harm")], dtype=object)
         (tmp_path / "bad.pkl").write_bytes(pickle.dumps({"blobs": {"conv1_w": array}}))
-        with pytest.raises(ValueError, match=r"Refused to load .*\.system"):
+        with pytest.raises(ValueError, match=r"Refused to load .*: it holds an array of the type 'O8'"):
             load_numpy_pickle(tmp_path / "bad.pkl")
 
     def test_addresses_and_altered_types_reach_no_memory(self, tmp_path):
@@ -320,7 +320,9 @@ class TestSafety:
         with pytest.raises(ValueError, match="an array of the shape"):
             load_numpy_pickle(tmp_path / "bad.pkl")
 
-    @pytest.mark.parametrize("content", [b"\x80\x02}r\xff\xff\xff\x3f.", b"\x80\x04\x95\xff\xff\xff\xff\xff\x00\x00\x00}."])
+    @pytest.mark.parametrize(
+        "content", [b"\x80\x02}r\xff\xff\xff\x3f.", b"\x80\x04\x95\xff\xff\xff\xff\xff\x00\x00\x00}."]
+    )
     def test_few_bytes_take_no_memory(self, tmp_path, content):
         (tmp_path / "memo.pkl").write_bytes(content)
         with pytest.raises(ValueError, match=r"in a file of \d+ bytes"):

@@ -238,6 +238,9 @@ class _NumpyUnpickler(pickle.Unpickler):
             ("numpy", "dtype"): lambda *arguments: _Dtype(*arguments),
             ("_codecs", "encode"): lambda text, encoding: text.encode(_latin1(encoding)),
         }
+        for builtins in ("builtins", "__builtin__"):
+            # How older protocols write empty bytes; with an argument it would allocate as many.
+            known[builtins, "bytes"] = lambda: b""
         for core in ("numpy.core", "numpy._core"):
             known[f"{core}.multiarray", "_reconstruct"] = lambda *_: _Array()
             known[f"{core}.multiarray", "scalar"] = lambda *arguments: _scalar(*arguments)

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..common.files import folder_written_aside
 from ..backbones.slowfast_network import VideoLightsSlowFastConfig, VideoLightsSlowFastModel
+from ..common.files import folder_written_aside
 from .safe_loading import is_torch_file, load_numpy_pickle, load_torch_file
 
 _NORM_TENSORS = ("weight", "bias", "running_mean", "running_var")
