@@ -6,26 +6,27 @@ python examples/make_world.py runs/world/validation --split validation --num-vid
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
+from typing import Annotated
 
-from videolights_hf.demo import SPLITS, make_world
+import typer
+
+from videolights_hf.cli.terminal import errors_as_lines
+from videolights_hf.demo import make_world
 
 
-def main() -> None:
-    """Parses the arguments and renders the videos."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="folder to write the videos and annotations.jsonl to")
-    parser.add_argument("--split", choices=SPLITS, default="train", help="family of videos; no two share a video")
-    parser.add_argument("--num-videos", type=int, default=600)
-    parser.add_argument("--first", type=int, default=0, help="number of the first video within its split")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the world")
-    args = parser.parse_args()
-
-    indices = range(args.first, args.first + args.num_videos)
-    annotations = make_world(args.folder, args.split, indices, seed=args.seed, show_progress=True)
-    print(f"Wrote {args.num_videos} videos and {len(annotations)} queries to {args.folder}")
+def main(
+    folder: Annotated[Path, typer.Argument(help="Folder for the videos and annotations.jsonl.")],
+    split: Annotated[str, typer.Option(help="Family of videos (train, validation, test, demo).")] = "train",
+    num_videos: Annotated[int, typer.Option(min=1, help="How many videos to render.")] = 600,
+    first: Annotated[int, typer.Option(min=0, help="Number of the first video within its split.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the world.")] = 0,
+) -> None:
+    """Render the videos and write their annotations."""
+    annotations = make_world(folder, split, range(first, first + num_videos), seed=seed, show_progress=True)
+    print(f"Wrote {num_videos} videos and {len(annotations)} queries to {folder}")
 
 
 if __name__ == "__main__":
-    main()
+    with errors_as_lines():
+        typer.run(main)

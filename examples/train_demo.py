@@ -4,28 +4,29 @@
     python examples/train_demo_clip.py runs/demo_clip
     python examples/train_demo.py runs/world/train runs/demo_clip runs/demo_checkpoint
 
-The output folder holds everything that inference needs: the model, the processor's settings and, in `backbones/clip`, CLIP.
+The output folder holds everything that inference needs: the model, the processor's settings, and CLIP in `backbones/clip`.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+import typer
 from torch.utils.data import Dataset
 from tqdm.auto import tqdm
 from transformers import AutoConfig, Trainer, TrainingArguments, set_seed
 
 from videolights_hf import VideoLightsConfig, VideoLightsForMomentRetrieval, VideoLightsProcessor
+from videolights_hf.cli.terminal import errors_as_lines
 from videolights_hf.data import VideoLightsDataCollator, draw_generator, make_labels
 from videolights_hf.demo import ANNOTATIONS_FILE, CLIP_SECONDS
 
 
 class WorldDataset(Dataset):
-    """Features and labels of every query of a folder that `make_world.py` wrote.
+    """Features and labels of every query in a folder that `make_world.py` wrote.
 
     Each video is decoded and encoded once, whatever the number of its queries.
     """
@@ -61,22 +62,20 @@ class WorldDataset(Dataset):
         return self.items[index]
 
 
-def main() -> None:
-    """Parses the arguments, trains, and saves one folder that holds everything."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("world", type=Path, help="folder of videos with their annotations")
-    parser.add_argument("clip", type=Path, help="CLIP checkpoint that encodes frames and sentences")
-    parser.add_argument("output", type=Path, help="folder to save the checkpoint to")
-    parser.add_argument("--epochs", type=float, default=16)
-    parser.add_argument("--batch-size", type=int, default=32)
-    parser.add_argument("--learning-rate", type=float, default=1e-3)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--num-threads", type=int, default=1)
-    args = parser.parse_args()
-
-    torch.set_num_threads(args.num_threads)
-    set_seed(args.seed)
-    clip_config = AutoConfig.from_pretrained(args.clip)
+def main(
+    world: Annotated[Path, typer.Argument(help="Folder of videos with their annotations.")],
+    clip: Annotated[Path, typer.Argument(help="CLIP checkpoint that encodes frames and sentences.")],
+    output: Annotated[Path, typer.Argument(help="Folder for the checkpoint.")],
+    epochs: Annotated[float, typer.Option()] = 16,
+    batch_size: Annotated[int, typer.Option()] = 32,
+    learning_rate: Annotated[float, typer.Option()] = 1e-3,
+    seed: Annotated[int, typer.Option()] = 0,
+    num_threads: Annotated[int, typer.Option(help="CPU threads.")] = 1,
+) -> None:
+    """Train, and save one folder that holds everything."""
+    torch.set_num_threads(num_threads)
+    set_seed(seed)
+    clip_config = AutoConfig.from_pretrained(clip)
     config = VideoLightsConfig(
         video_backbones=[["clip", clip_config.projection_dim]],
         text_backbones=[["clip", clip_config.text_config.hidden_size]],
@@ -89,15 +88,15 @@ def main() -> None:
         input_dropout=0.1,
     )
     model = VideoLightsForMomentRetrieval(config)
-    processor = VideoLightsProcessor.from_config(config, backbone_checkpoints={"clip": str(args.clip.resolve())})
-    dataset = WorldDataset(args.world, processor)
+    processor = VideoLightsProcessor.from_config(config, backbone_checkpoints={"clip": str(clip.resolve())})
+    dataset = WorldDataset(world, processor)
     print(f"{model.num_parameters():,} parameters, {len(dataset)} queries")
 
     training_args = TrainingArguments(
-        output_dir=str(args.output),
-        num_train_epochs=args.epochs,
-        per_device_train_batch_size=args.batch_size,
-        learning_rate=args.learning_rate,
+        output_dir=str(output),
+        num_train_epochs=epochs,
+        per_device_train_batch_size=batch_size,
+        learning_rate=learning_rate,
         lr_scheduler_type="cosine",
         warmup_steps=200,
         weight_decay=1e-4,
@@ -106,14 +105,15 @@ def main() -> None:
         save_strategy="no",
         report_to="none",
         use_cpu=True,
-        seed=args.seed,
+        seed=seed,
     )
     trainer = Trainer(model=model, args=training_args, train_dataset=dataset, data_collator=VideoLightsDataCollator())
     trainer.train()
-    model.save_pretrained(args.output, include_code=False)
-    processor.save_pretrained(args.output)
-    print(f"Saved to {args.output}")
+    model.save_pretrained(output, include_code=False)
+    processor.save_pretrained(output)
+    print(f"Saved to {output}")
 
 
 if __name__ == "__main__":
-    main()
+    with errors_as_lines():
+        typer.run(main)

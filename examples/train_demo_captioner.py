@@ -9,14 +9,15 @@ stands in for its losses. Takes about ten minutes on one CPU core.
 
 from __future__ import annotations
 
-import argparse
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import torch
+import typer
 from PIL import Image
 from tqdm.auto import tqdm
 from transformers import (
@@ -28,6 +29,7 @@ from transformers import (
     get_cosine_schedule_with_warmup,
 )
 
+from videolights_hf.cli.terminal import errors_as_lines
 from videolights_hf.demo import (
     BACKGROUNDS,
     COLORS,
@@ -125,7 +127,7 @@ def draw_frames(
 def train(
     model: BlipForConditionalGeneration, losses: Iterator[torch.Tensor], steps: int, learning_rate: float
 ) -> None:
-    """Takes `steps` steps down the losses, which are drawn one by one."""
+    """Take one optimizer step per loss, `steps` in all."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=0.05)
     scheduler = get_cosine_schedule_with_warmup(optimizer, num_warmup_steps=steps // 20, num_training_steps=steps)
     model.train()
@@ -189,37 +191,36 @@ def caption_accuracy(
     return {name: 100 * float(np.mean([result[name] for result in results])) for name in results[0]}
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Trains the model, measures it on fresh frames, and saves it with its processor."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("output", type=Path, help="folder to save the model to")
-    parser.add_argument("--steps", type=int, default=2_500)
-    parser.add_argument("--batch-size", type=int, default=64)
-    parser.add_argument("--scenes-per-kind", type=int, default=40)
-    parser.add_argument("--held-out-scenes-per-kind", type=int, default=5, help="scenes to measure the model on")
-    parser.add_argument("--learning-rate", type=float, default=1e-3)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--num-threads", type=int, default=1)
-    args = parser.parse_args(arguments)
-
-    torch.set_num_threads(args.num_threads)
-    torch.manual_seed(args.seed)
-    rng = np.random.default_rng(args.seed)
+def main(
+    output: Annotated[Path, typer.Argument(help="Folder for the model.")],
+    steps: Annotated[int, typer.Option()] = 2_500,
+    batch_size: Annotated[int, typer.Option()] = 64,
+    scenes_per_kind: Annotated[int, typer.Option()] = 40,
+    held_out_scenes_per_kind: Annotated[int, typer.Option(help="Scenes to measure the model on.")] = 5,
+    learning_rate: Annotated[float, typer.Option()] = 1e-3,
+    seed: Annotated[int, typer.Option()] = 0,
+    num_threads: Annotated[int, typer.Option(help="CPU threads.")] = 1,
+) -> None:
+    """Train the model, measure it on fresh frames, and save it with its processor."""
+    torch.set_num_threads(num_threads)
+    torch.manual_seed(seed)
+    rng = np.random.default_rng(seed)
     processor = build_processor()
     model = BlipForConditionalGeneration(build_config(processor.tokenizer))
     print(f"{model.num_parameters():,} parameters, {len(processor.tokenizer)} tokens")
-    frames = render_frames(rng, args.scenes_per_kind, frames_per_scene=4)
-    held_out = render_frames(np.random.default_rng([args.seed, 1]), args.held_out_scenes_per_kind, frames_per_scene=2)
+    frames = render_frames(rng, scenes_per_kind, frames_per_scene=4)
+    held_out = render_frames(np.random.default_rng([seed, 1]), held_out_scenes_per_kind, frames_per_scene=2)
 
-    train(model, caption_losses(model, processor, frames, args.batch_size, rng), args.steps, args.learning_rate)
+    train(model, caption_losses(model, processor, frames, batch_size, rng), steps, learning_rate)
     accuracy = caption_accuracy(model, processor, held_out)
     print("Captions of fresh frames that name rightly")
     for name, percentage in accuracy.items():
         print(f"{name:>20}: {percentage:5.1f} %")
     for part in (model, processor):
-        part.save_pretrained(args.output)
-    print(f"Saved to {args.output}")
+        part.save_pretrained(output)
+    print(f"Saved to {output}")
 
 
 if __name__ == "__main__":
-    main()
+    with errors_as_lines():
+        typer.run(main)

@@ -9,20 +9,22 @@ random quality stands in for its losses. Takes about fifteen minutes on one CPU 
 
 from __future__ import annotations
 
-import argparse
 import io
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import torch
+import typer
 from PIL import Image
 from tokenizers import pre_tokenizers
 from torch.nn import functional as F
 from tqdm.auto import tqdm
 from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel, CLIPTokenizer, get_cosine_schedule_with_warmup
 
+from videolights_hf.cli.terminal import errors_as_lines
 from videolights_hf.demo import Query, SceneKind, all_kinds, draw_scene, render_scene_frame
 
 IMAGE_SIZE = 64
@@ -143,21 +145,19 @@ def zero_shot_accuracy(
     return 100 * sum(correct) / len(correct)
 
 
-def main() -> None:
-    """Trains the model and saves it with its tokenizer and image processor."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("output", type=Path, help="folder to save the model to")
-    parser.add_argument("--steps", type=int, default=3_000)
-    parser.add_argument("--kinds-per-batch", type=int, default=48, help="half the batch size")
-    parser.add_argument("--scenes-per-kind", type=int, default=60)
-    parser.add_argument("--learning-rate", type=float, default=1e-3)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--num-threads", type=int, default=1)
-    args = parser.parse_args()
-
-    torch.set_num_threads(args.num_threads)
-    torch.manual_seed(args.seed)
-    rng = np.random.default_rng(args.seed)
+def main(
+    output: Annotated[Path, typer.Argument(help="Folder for the model.")],
+    steps: Annotated[int, typer.Option()] = 3_000,
+    kinds_per_batch: Annotated[int, typer.Option(help="Half the batch size.")] = 48,
+    scenes_per_kind: Annotated[int, typer.Option()] = 60,
+    learning_rate: Annotated[float, typer.Option()] = 1e-3,
+    seed: Annotated[int, typer.Option()] = 0,
+    num_threads: Annotated[int, typer.Option(help="CPU threads.")] = 1,
+) -> None:
+    """Train the model and save it with its tokenizer and image processor."""
+    torch.set_num_threads(num_threads)
+    torch.manual_seed(seed)
+    rng = np.random.default_rng(seed)
     kinds = all_kinds()
     sentences = [
         Query(kind.color, kind.shape, background).sentence(rng, size)
@@ -171,15 +171,13 @@ def main() -> None:
     )
     model = build_model(tokenizer)
     print(f"{model.num_parameters():,} parameters, {len(tokenizer)} tokens")
-    frames = render_frames(rng, args.scenes_per_kind, frames_per_scene=4)
+    frames = render_frames(rng, scenes_per_kind, frames_per_scene=4)
 
-    optimizer = torch.optim.AdamW(model.parameters(), lr=args.learning_rate, weight_decay=0.05)
-    scheduler = get_cosine_schedule_with_warmup(
-        optimizer, num_warmup_steps=args.steps // 20, num_training_steps=args.steps
-    )
-    progress = tqdm(range(args.steps), desc="Training CLIP", unit="step", mininterval=5)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=0.05)
+    scheduler = get_cosine_schedule_with_warmup(optimizer, num_warmup_steps=steps // 20, num_training_steps=steps)
+    progress = tqdm(range(steps), desc="Training CLIP", unit="step", mininterval=5)
     for step in progress:
-        batch, captions, fits = draw_batch(rng, frames, args.kinds_per_batch)
+        batch, captions, fits = draw_batch(rng, frames, kinds_per_batch)
         pixels = processor([frame.image for frame in batch], return_tensors="pt").pixel_values
         outputs = model(pixel_values=pixels, **tokenizer(captions, padding=True, return_tensors="pt"))
         loss = contrastive_loss(outputs.logits_per_text, torch.from_numpy(fits))
@@ -192,13 +190,14 @@ def main() -> None:
             progress.set_postfix(loss=f"{loss.item():.3f}")
 
     model.eval()
-    held_out = render_frames(np.random.default_rng([args.seed, 1]), scenes_per_kind=5, frames_per_scene=2)
+    held_out = render_frames(np.random.default_rng([seed, 1]), scenes_per_kind=5, frames_per_scene=2)
     accuracy = zero_shot_accuracy(model, tokenizer, processor, held_out)
     print(f"Zero-shot accuracy on fresh frames, {len(kinds)} captions: {accuracy:.1f} %")
     for part in (model, tokenizer, processor):
-        part.save_pretrained(args.output)
-    print(f"Saved to {args.output}")
+        part.save_pretrained(output)
+    print(f"Saved to {output}")
 
 
 if __name__ == "__main__":
-    main()
+    with errors_as_lines():
+        typer.run(main)

@@ -26,19 +26,7 @@ def processor() -> BlipProcessor:
 
 def test_captioner_is_saved_so_that_transformers_loads_and_runs_it(monkeypatch, tmp_path):
     monkeypatch.setattr("examples.train_demo_captioner.all_kinds", lambda: all_kinds()[:4])
-    main(
-        [
-            str(tmp_path),
-            "--steps",
-            "1",
-            "--batch-size",
-            "2",
-            "--scenes-per-kind",
-            "1",
-            "--held-out-scenes-per-kind",
-            "1",
-        ]
-    )
+    main(tmp_path, steps=1, batch_size=2, scenes_per_kind=1, held_out_scenes_per_kind=1)
     processor = BlipProcessor.from_pretrained(tmp_path)
     model, loading = BlipForConditionalGeneration.from_pretrained(tmp_path, output_loading_info=True)
     assert not loading["missing_keys"]
