@@ -27,12 +27,14 @@ import torch
 from transformers import Blip2Config, Blip2ForImageTextRetrieval, CLIPConfig, CLIPModel
 
 from videolights_hf.backbones import complete_checkpoints, load_backbones
-from videolights_hf.backbones.base import ClipBackbone, FeatureBackbone
+from videolights_hf.backbones.base import FeatureBackbone
 from videolights_hf.backbones.blip2 import Blip2Backbone
+from videolights_hf.backbones.clip import ClipBackbone
 from videolights_hf.backbones.features import VideoFeatures
 from videolights_hf.backbones.runner import VideoEncoder
 from videolights_hf.backbones.slowfast import SlowFastBackbone
-from videolights_hf.backbones.slowfast_network import VideoLightsSlowFastConfig, VideoLightsSlowFastModel
+from videolights_hf.backbones.slowfast_configuration import VideoLightsSlowFastConfig
+from videolights_hf.backbones.slowfast_network import VideoLightsSlowFastModel
 from videolights_hf.extraction import find_videos
 from videolights_hf.video.reader import VideoSource, clip_grid
 

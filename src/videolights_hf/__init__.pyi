@@ -1,9 +1,11 @@
-from .backbones.base import ClipBackbone, FeatureBackbone
+from .backbones.base import FeatureBackbone
 from .backbones.blip2 import Blip2Backbone
+from .backbones.clip import ClipBackbone
 from .backbones.features import VideoFeatures
 from .backbones.runner import VideoEncoder
 from .backbones.slowfast import SlowFastBackbone
-from .backbones.slowfast_network import VideoLightsSlowFastConfig, VideoLightsSlowFastModel
+from .backbones.slowfast_configuration import VideoLightsSlowFastConfig
+from .backbones.slowfast_network import VideoLightsSlowFastModel
 from .convert.checkpoints import convert_checkpoint, convert_to_release
 from .convert.slowfast import convert_slowfast_checkpoint
 from .inference.moments import Moment, MomentResult, MomentSelection

@@ -1,15 +1,14 @@
 import pytest
 import torch
 
-from tests.support.helpers import make_tiny_clip
-from tests.support.tiny_backbones import make_tiny_slowfast
+from tests.support.tiny_backbones import make_tiny_clip, make_tiny_slowfast
 from videolights_hf.backbones import complete_checkpoints, load_backbones
-from videolights_hf.backbones.base import ClipBackbone
 from videolights_hf.backbones.checkpoints import backbone_settings
+from videolights_hf.backbones.clip import ClipBackbone
 
 
 class TestCheckpoints:
-    def test_given_ones_come_before_the_public_ones(self, tmp_path, monkeypatch):
+    def test_given_ones_come_before_the_default_ones(self, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
         (tmp_path / "slow").mkdir()
         completed = complete_checkpoints(["slowfast", "clip", "blip2"], {"slowfast": "slow", "clip": "me/my-clip"})
@@ -25,9 +24,9 @@ class TestCheckpoints:
             (["clap"], {}, "Unknown backbone 'clap'. Did you mean 'clip'"),
             (["clip"], {"clipp": "x"}, "Did you mean 'clip'"),
             (["i3d"], {}, "I3D features are only read"),
-            (["something"], {}, "known: clip, blip2, slowfast"),
+            (["something"], {}, "Known: clip, blip2, slowfast"),
             (["clip"], {"blip2": "x"}, "for blip2, which is not among clip"),
-            (["slowfast"], {}, "'slowfast' has no public checkpoint"),
+            (["slowfast"], {}, "'slowfast' has no default checkpoint.*convert-slowfast"),
             ([], {}, "at least one backbone"),
             (["clip", "clip"], {}, "each once"),
         ],
@@ -71,7 +70,7 @@ class TestLoading:
 
 
 class TestIdentity:
-    def test_weights_are_told_apart_and_recognised(self, tmp_path):
+    def test_weights_are_told_apart_and_recognized(self, tmp_path):
         clip = make_tiny_clip(seed=0)
         clip.save_pretrained(tmp_path)
         (again,) = load_backbones({"clip": str(tmp_path)})

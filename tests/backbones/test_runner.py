@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.support.corpora import NumberBackbone, expected_numbers, write_numbered
-from tests.support.helpers import make_tiny_clip
+from tests.support.tiny_backbones import make_tiny_clip
 from tests.support.videos import numbered_frames, write_video
 from videolights_hf.backbones.features import VideoFeatures
 from videolights_hf.backbones.runner import VideoEncoder
@@ -246,7 +246,7 @@ class TestMemory:
             videos = list(VideoEncoder([backbone]).encode(numbered_arrays(20, 20)))
         messages = [str(warning.message) for warning in caught]
         assert len(messages) == 2
-        assert "'numbers' goes on with batches of 6." in messages[0]
+        assert "'numbers' continues with batches of 6." in messages[0]
         assert "batches of 3." in messages[1]
         assert backbone.batch_size == 3
         for video in videos:
@@ -254,7 +254,7 @@ class TestMemory:
 
     def test_other_backbones_keep_their_batch_size(self):
         tight, roomy = NumberBackbone("tight", 1, 8, limit=4), NumberBackbone("roomy", 1, 8)
-        with pytest.warns(UserWarning, match="'tight' goes on"):
+        with pytest.warns(UserWarning, match="'tight' continues with"):
             list(VideoEncoder([tight, roomy]).encode(numbered_arrays(20)))
         assert (tight.batch_size, roomy.batch_size) == (4, 8)
 

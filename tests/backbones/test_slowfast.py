@@ -5,12 +5,13 @@ import pytest
 import torch
 from huggingface_hub.errors import StrictDataclassClassValidationError
 from torch import nn
+from transformers import AutoConfig, AutoModel
 
 from tests.support import pytorchvideo_slowfast as reference
 from tests.support.tiny_backbones import make_tiny_slowfast, randomize_norms, tiny_slowfast_config
 from videolights_hf import SlowFastBackbone, VideoLightsSlowFastConfig, VideoLightsSlowFastModel
 from videolights_hf.backbones.registry import get_backbone_class
-from videolights_hf.backbones.slowfast_network import VideoLightsSlowFastBatchNorm
+from videolights_hf.backbones.slowfast_network import FrozenBatchNorm
 from videolights_hf.convert.slowfast import convert_slowfast_state_dict
 from videolights_hf.video.reader import FrameRequirement
 
@@ -36,7 +37,7 @@ class TestModel:
         with torch.device("meta"):
             model = VideoLightsSlowFastModel(config)
         # The published model has 34.57 M parameters, 400 * (2304 + 1) of them in its classifier.
-        norms = [module for module in model.modules() if isinstance(module, VideoLightsSlowFastBatchNorm)]
+        norms = [module for module in model.modules() if isinstance(module, FrozenBatchNorm)]
         learned = model.num_parameters() + sum(norm.weight.numel() + norm.bias.numel() for norm in norms)
         assert round((learned + 400 * 2305) / 1e6, 2) == 34.57
         assert config.feature_size == 2304
@@ -66,7 +67,7 @@ class TestModel:
             output = slowfast.model(pixels)
         torch.testing.assert_close((pooled, slow, fast), output.to_tuple())
 
-    def test_normalisation_does_not_learn_in_training(self, slowfast):
+    def test_normalization_does_not_learn_in_training(self, slowfast):
         model = make_tiny_slowfast().model
         pixels = random_pixels(model.config)
         before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
@@ -105,7 +106,7 @@ class TestModel:
         ("settings", "message"),
         [
             ({"num_frames": 30}, "multiple of `alpha`"),
-            ({"depths": [1, 1]}, "One size a stage"),
+            ({"depths": [1, 1]}, "One size per stage"),
             ({"embedding_size": 6}, "`embedding_size` must be a multiple of `beta_inverse`"),
             ({"hidden_sizes": [16, 32, 48, 60]}, "`hidden_sizes` must be multiples"),
             ({"depths": [1, 1, 0, 1]}, "positive integers"),
@@ -210,7 +211,7 @@ class TestBackbone:
         assert backbone.requirement == FrameRequirement(224, 32)
         assert backbone.video_dim == 2304
 
-    def test_frames_are_scaled_and_normalised_by_the_published_constants(self, slowfast, frames):
+    def test_frames_are_scaled_and_normalized_by_the_published_constants(self, slowfast, frames):
         pixels = torch.from_numpy(frames).double().div(255).sub(0.45).div(0.225).float()
         pixels = pixels.reshape(3, 8, 32, 32, 3).permute(0, 1, 4, 2, 3)
         with torch.no_grad():
@@ -229,7 +230,7 @@ class TestBackbone:
 
     @pytest.mark.parametrize("num_frames", [0, 7, 12])
     def test_frames_that_make_no_whole_clips_are_refused(self, slowfast, num_frames):
-        with pytest.raises(ValueError, match=f"{num_frames} frames are no whole clips of 8"):
+        with pytest.raises(ValueError, match=f"{num_frames} frames do not make whole clips of 8"):
             slowfast.encode_frames(np.zeros((num_frames, 32, 32, 3), np.uint8))
 
     def test_it_has_no_text_encoder(self, slowfast):
@@ -256,7 +257,7 @@ class TestBackbone:
         weights = load_file(tmp_path / "model.safetensors")
         del weights["fast_stem.embedder.convolution.weight"]
         save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
-        with pytest.raises(OSError, match=r"1 of its weights are missing.*fast_stem\.embedder"):
+        with pytest.raises(OSError, match=r"lacks 1 weight \(fast_stem\.embedder"):
             SlowFastBackbone.from_pretrained(tmp_path)
 
     @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
@@ -270,3 +271,9 @@ class TestBackbone:
 def test_a_misspelt_field_is_refused_with_the_nearest_one():
     with pytest.raises(ValueError, match=r"no field `depth`\. Did you mean `depths`"):
         VideoLightsSlowFastConfig(depth=[1])
+
+
+def test_the_auto_classes_load_it(slowfast, tmp_path):
+    slowfast.model.save_pretrained(tmp_path)
+    assert isinstance(AutoConfig.from_pretrained(tmp_path), VideoLightsSlowFastConfig)
+    assert isinstance(AutoModel.from_pretrained(tmp_path), VideoLightsSlowFastModel)

@@ -11,8 +11,7 @@ import torch
 from transformers import pipeline
 
 from tests.support.factories import tiny_model
-from tests.support.helpers import make_tiny_clip
-from tests.support.tiny_backbones import make_tiny_blip2, make_tiny_slowfast
+from tests.support.tiny_backbones import make_tiny_blip2, make_tiny_clip, make_tiny_slowfast
 from tests.support.videos import numbered_frames, write_video
 from videolights_hf import (
     Blip2Backbone,
@@ -81,8 +80,8 @@ def test_the_model_input_holds_all_three_in_the_order_of_the_configuration(video
     start = 0
     for name, width in VIDEO_BACKBONES:
         rows = encoded.features[name]
-        normalised = rows / (np.linalg.norm(rows, axis=1, keepdims=True) + 1e-5)
-        np.testing.assert_allclose(inputs["video_features"][0, :, start : start + width], normalised, atol=1e-5)
+        normalized = rows / (np.linalg.norm(rows, axis=1, keepdims=True) + 1e-5)
+        np.testing.assert_allclose(inputs["video_features"][0, :, start : start + width], normalized, atol=1e-5)
         start += width
     tokens = processor.encode_text(SENTENCE)[0]
     assert inputs["text_features"].shape == (1, min(map(len, tokens.values())), 64)
@@ -160,5 +159,7 @@ def test_i3d_features_are_taken_but_not_computed(video):
     processor = VideoLightsProcessor([["i3d", 2048]], [["clip", 32]], backbone_checkpoints={})
     features = np.random.default_rng(0).standard_normal((6, 2048))
     assert processor(videos={"i3d": features})["video_features"].shape == (1, 6, 2050)
-    with pytest.raises(ValueError, match=r"no backbone 'i3d'.*I3D features are only read.*Pass precomputed features"):
+    with pytest.raises(
+        ValueError, match=r"Unknown backbone 'i3d'.*I3D features are only read.*Pass precomputed features"
+    ):
         processor.encode_video(video)

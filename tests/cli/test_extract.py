@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tests.support.corpora import write_corpus, write_numbered
-from tests.support.helpers import make_tiny_clip
+from tests.support.tiny_backbones import make_tiny_clip
 from videolights_hf.cli.main import app
 from videolights_hf.video.reader import read_video_metadata
 

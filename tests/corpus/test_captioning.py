@@ -3,7 +3,7 @@ import pytest
 import torch
 from transformers import BlipForConditionalGeneration, CLIPImageProcessorPil, GitConfig, GitForCausalLM, GitProcessor
 
-from tests.support.helpers import make_tiny_clip
+from tests.support.tiny_backbones import make_tiny_clip
 from tests.support.tiny_captioners import (
     make_tokenizer,
     save_blip,

@@ -4,7 +4,7 @@ import torch
 from torch.nn import functional as F
 from transformers import Blip2ForImageTextRetrieval, BlipForImageTextRetrieval
 
-from tests.support.helpers import make_tiny_clip
+from tests.support.tiny_backbones import make_tiny_clip
 from tests.support.tiny_captioners import save_blip2_retrieval, save_blip_captioner, save_blip_retrieval
 from videolights_hf.corpus import MatchingScorer, SimilarityScorer, get_scorer_class
 

@@ -12,7 +12,7 @@ from transformers import pipeline
 from typer.testing import CliRunner
 
 from examples import generate_pretraining_data, train
-from tests.support.helpers import make_tiny_clip
+from tests.support.tiny_backbones import make_tiny_clip
 from tests.support.tiny_captioners import save_blip_captioner, save_blip_retrieval
 from videolights_hf import VideoLightsProcessor
 from videolights_hf.data import get_dataset_spec, load_feature_dataset, read_annotations, read_backbone_checkpoints

@@ -5,8 +5,7 @@ import pytest
 import torch
 
 from tests.support.corpora import NumberBackbone, write_corpus
-from tests.support.helpers import make_tiny_clip
-from tests.support.tiny_backbones import make_tiny_blip2, make_tiny_slowfast
+from tests.support.tiny_backbones import make_tiny_blip2, make_tiny_clip, make_tiny_slowfast
 from tests.support.videos import write_video
 from videolights_hf import (
     VideoFeatures,

@@ -9,7 +9,7 @@ import torch
 
 from tests.support.corpora import write_corpus
 from tests.support.extraction_distributed_run import run
-from tests.support.helpers import make_tiny_clip
+from tests.support.tiny_backbones import make_tiny_clip
 from videolights_hf.video.reader import read_video_metadata
 
 ROOT = Path(__file__).parents[2]

@@ -5,8 +5,7 @@ import pytest
 import torch
 
 from tests.support.corpora import NumberBackbone
-from tests.support.helpers import make_tiny_clip
-from tests.support.tiny_backbones import make_tiny_blip2
+from tests.support.tiny_backbones import make_tiny_blip2, make_tiny_clip
 from videolights_hf.extraction import ExtractionSettings, SettingsMismatchError, extract_text_features
 from videolights_hf.extraction import text as text_module
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.support.corpora import NumberBackbone, write_corpus, write_numbered
-from tests.support.helpers import make_tiny_clip
+from tests.support.tiny_backbones import make_tiny_clip
 from videolights_hf.backbones.runner import VideoEncoder
 from videolights_hf.extraction import ExtractionSettings, SettingsMismatchError, extract_video_features, find_videos
 from videolights_hf.extraction import video as video_module

@@ -25,7 +25,7 @@ PROCESSOR = {"processor_config.json"} | {f"backbones/clip/{name}" for name in CL
 MAKE_PARTS = """
 import json, sys
 from pathlib import Path
-from tests.support.helpers import make_tiny_clip
+from tests.support.tiny_backbones import make_tiny_clip
 from tests.support.factories import tiny_model
 from videolights_hf import VideoLightsForMomentRetrieval, VideoLightsProcessor, VideoMomentRetrievalPipeline
 

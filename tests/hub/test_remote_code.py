@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from tests.support.factories import tiny_model
-from tests.support.helpers import make_tiny_clip
 from tests.support.remote import run_without_package
+from tests.support.tiny_backbones import make_tiny_clip
 from videolights_hf import VideoFeatures, VideoLightsProcessor, VideoMomentRetrievalPipeline
 
 

@@ -9,7 +9,7 @@ import torch
 from transformers import pipeline
 from typer.testing import CliRunner
 
-from tests.support.helpers import make_tiny_clip
+from tests.support.tiny_backbones import make_tiny_clip
 from tests.support.training import SMALL, make_tables
 from tests.support.videos import numbered_frames, write_video
 from videolights_hf import VideoFeatures, VideoLightsForMomentRetrieval, VideoLightsProcessor

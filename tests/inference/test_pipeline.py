@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from transformers import pipeline
 
-from tests.support.helpers import make_tiny_clip
+from tests.support.tiny_backbones import make_tiny_clip
 from tests.support.videos import gray_frames, write_video
 from videolights_hf import (
     VideoFeatures,

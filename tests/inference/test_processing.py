@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.backbones.test_base import FramesOnly
-from tests.support.helpers import make_tiny_clip
+from tests.support.tiny_backbones import ColorBackbone, make_tiny_clip
 from tests.support.videos import numbered_frames, write_video
 from videolights_hf.backbones.features import VideoFeatures
 from videolights_hf.backbones.registry import BACKBONES
@@ -269,12 +268,12 @@ class TestRawInput:
         monkeypatch.setattr(
             processing_videolights, "VideoReader", lambda *arguments: readers.append(reader(*arguments)) or readers[-1]
         )
-        processor = VideoLightsProcessor([["colour", 3], ["clip", 24]], [["clip", 32]])
+        processor = VideoLightsProcessor([["color", 3], ["clip", 24]], [["clip", 32]])
         processor.set_backbone(make_tiny_clip())
-        processor.set_backbone(FramesOnly())
+        processor.set_backbone(ColorBackbone())
         video = processor.encode_video(video_path)
         assert len(readers) == 1
-        assert {name: array.shape for name, array in video.features.items()} == {"colour": (5, 3), "clip": (5, 24)}
+        assert {name: array.shape for name, array in video.features.items()} == {"color": (5, 3), "clip": (5, 24)}
         assert processor(videos=video)["video_features"].shape == (1, 5, 29)
 
     def test_a_video_that_breaks_off_raises_its_own_error(self, processor, video_path, monkeypatch):
@@ -287,13 +286,13 @@ class TestRawInput:
             processor.encode_video(video_path)
 
     def test_features_come_in_the_order_of_the_backbones(self, video_path):
-        processor = VideoLightsProcessor([["colour", 3], ["clip", 24]], [["clip", 32]])
+        processor = VideoLightsProcessor([["color", 3], ["clip", 24]], [["clip", 32]])
         clip = make_tiny_clip()
         # It is done with its first batch before the other one begins.
         clip.batch_size = 1
         processor.set_backbone(clip)
-        processor.set_backbone(FramesOnly())
-        assert list(processor.encode_video(video_path).features) == ["colour", "clip"]
+        processor.set_backbone(ColorBackbone())
+        assert list(processor.encode_video(video_path).features) == ["color", "clip"]
 
     @pytest.mark.parametrize("sentence", ["", "   \n", None, 3])
     def test_an_empty_sentence_is_refused(self, processor, sentence):
@@ -382,8 +381,8 @@ class TestBackbones:
             processor.set_backbone(make_tiny_clip())
 
     def test_a_backbone_that_is_not_used_is_refused(self, processor):
-        with pytest.raises(ValueError, match="uses no backbone 'colour', only clip"):
-            processor.set_backbone(FramesOnly())
+        with pytest.raises(ValueError, match="uses no backbone 'color', only clip"):
+            processor.set_backbone(ColorBackbone())
 
     def test_a_backbone_without_a_checkpoint_is_asked_for(self):
         processor = VideoLightsProcessor([["clip", 24]], [["clip", 32]], backbone_checkpoints={})
@@ -585,8 +584,8 @@ class TestPredictions:
 
 
 def test_a_registered_backbone_is_loaded_by_its_name(monkeypatch, video_path):
-    monkeypatch.setitem(BACKBONES, "colour", FramesOnly)
+    monkeypatch.setitem(BACKBONES, "color", ColorBackbone)
     processor = VideoLightsProcessor(
-        [["colour", 3]], [["clip", 4]], backbone_checkpoints={"colour": "anywhere"}, clip_length=Fraction(5, 2)
+        [["color", 3]], [["clip", 4]], backbone_checkpoints={"color": "anywhere"}, clip_length=Fraction(5, 2)
     )
-    assert processor.encode_video(video_path).features["colour"].shape == (4, 3)
+    assert processor.encode_video(video_path).features["color"].shape == (4, 3)

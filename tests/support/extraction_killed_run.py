@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 
 from tests.support.corpora import NumberBackbone
-from tests.support.helpers import make_tiny_clip
+from tests.support.tiny_backbones import make_tiny_clip
 from videolights_hf.extraction import ExtractionSettings, extract_video_features, find_videos
 from videolights_hf.extraction import video as video_module
 

@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from tests.support.tiny_backbones import tiny_slowfast_config
-from videolights_hf.backbones.slowfast_network import VideoLightsSlowFastConfig
+from videolights_hf.backbones.slowfast_configuration import VideoLightsSlowFastConfig
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "slowfast_pytorchvideo.json"
 
@@ -82,7 +82,7 @@ def weights_by_name(shapes: Mapping[str, Sequence[int]]) -> dict[str, np.ndarray
 
 
 def fixture_pixels(config: VideoLightsSlowFastConfig) -> torch.Tensor:
-    """Two clips of normalised pixels (2, T, 3, H, W)."""
+    """Two clips of normalized pixels (2, T, 3, H, W)."""
     shape = (2, config.num_frames, 3, config.image_size, config.image_size)
     return torch.from_numpy(np.random.default_rng(0).random(shape, dtype=np.float32) * 4 - 2)
 

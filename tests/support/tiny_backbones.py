@@ -1,17 +1,61 @@
-"""Tiny BLIP-2 and SlowFast backbones of random weights, beside the tiny CLIP of `tests.support.helpers`."""
+"""Tiny backbones of random weights."""
 
 from __future__ import annotations
 
+import numpy as np
 import torch
-from transformers import BertTokenizer, Blip2Config, Blip2ForImageTextRetrieval
+from transformers import BertTokenizer, Blip2Config, Blip2ForImageTextRetrieval, CLIPConfig, CLIPModel, CLIPTokenizer
+from transformers.models.clip.configuration_clip import CLIPTextConfig, CLIPVisionConfig
 
+from videolights_hf.backbones.base import FeatureBackbone
 from videolights_hf.backbones.blip2 import Blip2Backbone
+from videolights_hf.backbones.clip import ClipBackbone
 from videolights_hf.backbones.slowfast import SlowFastBackbone
-from videolights_hf.backbones.slowfast_network import (
-    VideoLightsSlowFastBatchNorm,
-    VideoLightsSlowFastConfig,
-    VideoLightsSlowFastModel,
-)
+from videolights_hf.backbones.slowfast_configuration import VideoLightsSlowFastConfig
+from videolights_hf.backbones.slowfast_network import FrozenBatchNorm, VideoLightsSlowFastModel
+
+
+def byte_alphabet() -> list[str]:
+    """The 256 characters that stand for the bytes in GPT-2's and CLIP's vocabularies."""
+    printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
+    others = [byte for byte in range(256) if byte not in printable]
+    return [chr(byte) for byte in printable] + [chr(256 + index) for index in range(len(others))]
+
+
+def make_tiny_tokenizer(max_length: int = 77) -> CLIPTokenizer:
+    """CLIP's tokenizer without merges: every byte is a token, so no text meets the unknown token, which is EOS."""
+    alphabet = byte_alphabet()
+    tokens = [*alphabet, *(f"{character}</w>" for character in alphabet), "<|startoftext|>", "<|endoftext|>"]
+    return CLIPTokenizer(
+        vocab={token: index for index, token in enumerate(tokens)}, merges=[], model_max_length=max_length
+    )
+
+
+def make_tiny_clip(
+    image_size: int = 64, width: int = 32, projection_dim: int = 24, max_length: int = 77, seed: int = 0
+) -> ClipBackbone:
+    """A CLIP backbone of random weights: video features `projection_dim` wide, text features `width` wide."""
+    tokenizer = make_tiny_tokenizer(max_length)
+    shape = {"hidden_size": width, "intermediate_size": 2 * width, "num_hidden_layers": 2, "num_attention_heads": 2}
+    config = CLIPConfig(
+        text_config=CLIPTextConfig(
+            **shape,
+            vocab_size=len(tokenizer),
+            max_position_embeddings=max_length,
+            projection_dim=projection_dim,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        ).to_dict(),
+        vision_config=CLIPVisionConfig(
+            **shape, image_size=image_size, patch_size=16, projection_dim=projection_dim
+        ).to_dict(),
+        projection_dim=projection_dim,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = CLIPModel(config)
+    return ClipBackbone(model, tokenizer)
 
 
 def make_tiny_word_pieces() -> BertTokenizer:
@@ -76,9 +120,9 @@ def tiny_slowfast_config(**overrides) -> VideoLightsSlowFastConfig:
 
 
 def randomize_norms(model: torch.nn.Module, generator: torch.Generator) -> None:
-    """Give every normalisation statistics and weights of its own, as training does."""
+    """Give every normalization statistics and weights of its own, as training does."""
     for module in model.modules():
-        if isinstance(module, (VideoLightsSlowFastBatchNorm, torch.nn.BatchNorm3d)):
+        if isinstance(module, (FrozenBatchNorm, torch.nn.BatchNorm3d)):
             for name in ("weight", "running_var"):
                 getattr(module, name).data.uniform_(0.5, 1.5, generator=generator)
             for name in ("bias", "running_mean"):
@@ -92,3 +136,26 @@ def make_tiny_slowfast(seed: int = 0, **overrides) -> SlowFastBackbone:
         model = VideoLightsSlowFastModel(tiny_slowfast_config(**overrides))
     randomize_norms(model, torch.Generator().manual_seed(seed))
     return SlowFastBackbone(model)
+
+
+class ColorBackbone(FeatureBackbone):
+    """The smallest backbone that the interface allows: the mean color of two frames per clip."""
+
+    name = "color"
+    video_dim = 3
+    text_dim = None
+    frame_size = 8
+    frames_per_clip = 2
+
+    def encode_frames(self, frames):
+        return frames.reshape(len(frames) // 2, -1, 3).mean(axis=1).astype(np.float32)
+
+    def to(self, device=None, dtype=None):
+        return self
+
+    def save_pretrained(self, save_directory):
+        pass
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path, device=None, dtype=None, **hub_kwargs):
+        return cls()

@@ -4,7 +4,7 @@ import pytest
 from typer.testing import CliRunner
 
 from examples import train
-from tests.support.helpers import make_tiny_clip
+from tests.support.tiny_backbones import make_tiny_clip
 from tests.support.training import make_tables
 from tests.training.test_run import BRIEF, brief
 from videolights_hf import VideoLightsProcessor

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
 
-from videolights_hf.backbones.base import FeatureBackbone
-from videolights_hf.backbones.registry import BACKBONES, get_backbone_class
-from videolights_hf.inference.processing import DEFAULT_BACKBONE_CHECKPOINTS
-
-from ..common.messages import unknown_name
+from .base import FeatureBackbone
+from .registry import default_checkpoints, get_backbone_class
 
 
 def complete_checkpoints(names: Sequence[str], checkpoints: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Where the named backbones are loaded from: as given, or the public checkpoint.
+    """Complete the checkpoints of the named backbones by the default ones.
 
     Args:
         names: Names of backbones.
@@ -29,25 +25,26 @@ def complete_checkpoints(names: Sequence[str], checkpoints: Mapping[str, str] | 
 
     Raises:
         ValueError: No backbone is named, or one twice; a name is unknown (the nearest is given); a checkpoint is for a
-            backbone that is not named; a backbone has no public checkpoint and none is given.
+            backbone that is not named; a backbone has no default checkpoint and none is given.
     """
     checkpoints = dict(checkpoints or {})
     if not names or len(set(names)) < len(names):
         raise ValueError(f"Name at least one backbone, and each once; got {', '.join(names) or 'none'}.")
-    for name in [*names, *checkpoints]:
-        if name not in BACKBONES and difflib.get_close_matches(name.lower(), BACKBONES, n=1, cutoff=0.5):
-            raise ValueError(unknown_name("backbone", name, BACKBONES))
-        get_backbone_class(name)
+    classes = {name: get_backbone_class(name) for name in [*names, *checkpoints]}
     unused = [name for name in checkpoints if name not in names]
     if unused:
         raise ValueError(f"A checkpoint is given for {', '.join(unused)}, which is not among {', '.join(names)}.")
-    completed = {}
+    checkpoints = default_checkpoints(list(names)) | checkpoints
     for name in names:
-        checkpoint = checkpoints.get(name, DEFAULT_BACKBONE_CHECKPOINTS.get(name))
-        if checkpoint is None:
-            raise ValueError(f"The backbone {name!r} has no public checkpoint to load: give the folder of one.")
-        completed[name] = os.path.abspath(checkpoint) if os.path.isdir(checkpoint) else checkpoint
-    return completed
+        if name not in checkpoints:
+            raise ValueError(
+                f"The backbone {name!r} has no default checkpoint: name its folder or Hub id. "
+                f"{classes[name].checkpoint_hint}".rstrip()
+            )
+    return {
+        name: os.path.abspath(checkpoints[name]) if os.path.isdir(checkpoints[name]) else checkpoints[name]
+        for name in names
+    }
 
 
 def load_backbones(
@@ -88,8 +85,8 @@ def load_backbones(
 def backbone_settings(backbone: FeatureBackbone, checkpoint: str | None) -> dict[str, Any]:
     """What identifies a backbone, as `extraction.json` keeps it.
 
-    `checkpoint` tells people where it came from; that the weights are the same is told by `weights`, a digest of all
-    of them, which is the same wherever they are stored.
+    `checkpoint` tells people where it came from. `weights` tells whether two backbones are the same: it is a digest of
+    all weights that does not depend on where they are stored.
     """
     modules = [value for value in vars(backbone).values() if isinstance(value, torch.nn.Module)]
     tensors = [tensor for module in modules for tensor in module.state_dict().values()]
@@ -102,10 +99,10 @@ def backbone_settings(backbone: FeatureBackbone, checkpoint: str | None) -> dict
     }
 
 
-def weights_digest(tensors: Sequence[torch.Tensor]) -> str:
+def weights_digest(tensors: Iterable[torch.Tensor]) -> str:
     """A digest of tensors in any order, since libraries name and order the same weights differently."""
     digests = []
     for tensor in tensors:
         content = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
-        digests.append(hashlib.blake2b(content, digest_size=16, person=b"videolights").digest())
+        digests.append(hashlib.blake2b(content.data, digest_size=16, person=b"videolights").digest())
     return hashlib.blake2b(b"".join(sorted(digests)), digest_size=16).hexdigest()

@@ -1,4 +1,4 @@
-"""From raw videos to the features of the frozen backbones: the one way, for a single video and for a corpus.
+"""From raw videos to the features of the frozen backbones, for a single video and for a whole corpus.
 
 A video is decoded once for all backbones, in background threads while the backbones work, and each backbone's batches
 are filled across videos.
@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 
@@ -19,17 +18,15 @@ from ..video.reader import VideoReader, VideoSource
 from .base import FeatureBackbone
 from .features import VideoFeatures
 
-Result = TypeVar("Result")
-
 
 class VideoEncoder:
-    """Computes the features of videos, frames decoded once for all backbones.
+    """Computes the features of videos; frames are decoded once for all backbones.
 
     Args:
-        backbones: The backbones, of different names. Their `batch_size` is the number of clips in a batch.
+        backbones: Backbones of different names. Their `batch_size` is the number of clips in a batch.
         clip_length: Nominal length of a clip in seconds.
-        num_threads: Videos that are decoded at the same time, in the background.
-        max_waiting_bytes: Decoded frames that wait for the backbones take at most about this much memory.
+        num_threads: Videos that are decoded at the same time in the background.
+        max_waiting_bytes: Limit, roughly, on the memory of decoded frames that wait for the backbones.
 
     Raises:
         ValueError: No backbone, or two of the same name.
@@ -66,12 +63,11 @@ class VideoEncoder:
 
         Args:
             videos: The videos.
-            group_size: Batches are filled across this many consecutive videos, and end with them; by default across
-                all.
+            group_size: Batches are filled across this many consecutive videos; by default across all.
             on_progress: Called with the number of clips that a backbone has encoded.
 
         Yields:
-            For each video its features, not normalised, or the exception that it raised; the others are not affected.
+            For each video its features, not normalized, or the exception that it raised; the others are not affected.
 
         Raises:
             torch.OutOfMemoryError: A single clip does not fit into the device's memory. When a batch does not fit, the
@@ -126,14 +122,14 @@ class _Encoding:
         """Features or error, once it is complete."""
         if not self.is_closed or self.error is not None:
             return self.error
-        if self.num_queued:
+        if self.num_queued or self.opened is None:
             return None
         features = {name: np.stack(rows) for name, rows in self.rows.items()}
         return VideoFeatures(features, duration=self.opened.duration, clip_length=self.opened.clip_length)
 
 
 def _finished(waiting: deque[_Encoding]) -> Iterator[VideoFeatures | Exception]:
-    """Take the results that are complete off the front."""
+    """Take the complete results off the front."""
     while waiting and (result := waiting[0].result) is not None:
         waiting.popleft()
         yield result
@@ -147,21 +143,21 @@ class _ClipQueue:
         self._clips: deque[tuple[_Encoding, np.ndarray]] = deque()
 
     def add(self, encoding: _Encoding, frames: np.ndarray) -> None:
-        """Queue a video's next clips."""
+        """Queue the next clips of a video."""
         per_clip = self.backbone.frames_per_clip
         for first in range(0, len(frames), per_clip):
             self._clips.append((encoding, frames[first : first + per_clip]))
         encoding.num_queued += len(frames) // per_clip
 
     def run_full_batches(self) -> int:
-        """Encode what fills whole batches; gives the number of clips."""
+        """Encode all full batches; returns the number of clips."""
         encoded = 0
         while len(self._clips) >= self.backbone.batch_size:
             encoded += self._run(self.backbone.batch_size)
         return encoded
 
     def run_rest(self) -> int:
-        """Encode all that waits; gives the number of clips."""
+        """Encode all clips that wait; returns their number."""
         encoded = self.run_full_batches()
         return encoded + (self._run(len(self._clips)) if self._clips else 0)
 

@@ -15,10 +15,10 @@ from .registry import get_backbone_class
 BACKBONES_FOLDER = "backbones"
 
 # Arguments of `from_pretrained` that say where files come from: the backbones beside a processor need them too.
-_HUB_ARGUMENTS = ("cache_dir", "force_download", "local_files_only", "proxies", "revision", "token", "subfolder")
+_DOWNLOAD_ARGUMENTS = ("cache_dir", "force_download", "local_files_only", "proxies", "revision", "token", "subfolder")
 
 
-class BackboneSet:
+class BackboneStore:
     """Backbones by name, from checkpoints or attached.
 
     A checkpoint is a Hub id, a path, or, if it starts with `backbones/` or is a folder there, a path relative to the
@@ -36,8 +36,8 @@ class BackboneSet:
         text_backbones: Sequence[Sequence],
         checkpoints: Mapping[str, str],
     ):
-        self._video_dims = dict(video_backbones)
-        self._text_dims = dict(text_backbones)
+        self._video_dims: dict[str, int] = {str(name): int(width) for name, width in video_backbones}
+        self._text_dims: dict[str, int] = {str(name): int(width) for name, width in text_backbones}
         self.checkpoints = dict(checkpoints)
         self._loaded: dict[str, FeatureBackbone] = {}
         # Backbones that no checkpoint elsewhere holds, so that saving must write them.
@@ -50,7 +50,9 @@ class BackboneSet:
     def set_origin(self, name_or_path: str | os.PathLike, arguments: Mapping[str, Any]) -> None:
         """Remember where the processor came from, for checkpoints relative to it."""
         self._origin = os.fspath(name_or_path)
-        self._origin_arguments = {name: arguments[name] for name in _HUB_ARGUMENTS if arguments.get(name) is not None}
+        self._origin_arguments = {
+            name: arguments[name] for name in _DOWNLOAD_ARGUMENTS if arguments.get(name) is not None
+        }
 
     def attach(self, backbone: FeatureBackbone) -> None:
         """Use this backbone under its name, in place of a checkpoint.
@@ -72,11 +74,10 @@ class BackboneSet:
         if name not in self._loaded:
             backbone_class = get_backbone_class(name)
             if name not in self.checkpoints:
-                mend = (
-                    "name one in `backbone_checkpoints`, attach one with `set_backbone`, or pass precomputed features."
-                )
                 raise ValueError(
-                    f"No checkpoint is known for the backbone {name!r}: {mend} {backbone_class.checkpoint_hint}".rstrip()
+                    f"No checkpoint is known for the backbone {name!r}: name one in `backbone_checkpoints`, attach one "
+                    "with `set_backbone`, or pass precomputed features. "
+                    f"{backbone_class.checkpoint_hint}".rstrip()
                 )
             path, arguments = self._locate(self.checkpoints[name])
             backbone = backbone_class.from_pretrained(path, device=self._device, dtype=self._dtype, **arguments)
@@ -128,11 +129,12 @@ class BackboneSet:
     def _is_relative(self, checkpoint: str) -> bool:
         if os.path.isabs(checkpoint):
             return False
-        in_folder = checkpoint.replace(os.sep, "/").startswith(f"{BACKBONES_FOLDER}/")
-        return in_folder or (self._origin is not None and os.path.isdir(self._beside_origin(checkpoint)))
+        if checkpoint.replace(os.sep, "/").startswith(f"{BACKBONES_FOLDER}/"):
+            return True
+        return self._origin is not None and os.path.isdir(self._beside(self._origin, checkpoint))
 
-    def _beside_origin(self, checkpoint: str) -> str:
-        return os.path.join(self._origin, self._origin_arguments.get("subfolder", ""), checkpoint)
+    def _beside(self, origin: str, checkpoint: str) -> str:
+        return os.path.join(origin, self._origin_arguments.get("subfolder", ""), checkpoint)
 
     def _locate(self, checkpoint: str) -> tuple[str, dict[str, Any]]:
         """Path or Hub id to load a checkpoint from, and the arguments that go with it."""
@@ -144,7 +146,7 @@ class BackboneSet:
                 "processor was not loaded from one. Give an absolute path."
             )
         if os.path.isdir(self._origin):
-            folder = self._beside_origin(checkpoint)
+            folder = self._beside(self._origin, checkpoint)
             if not os.path.isdir(folder):
                 raise FileNotFoundError(f"The processor's backbone is missing: there is no folder {folder}.")
             return folder, {}

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..backbones.slowfast_network import VideoLightsSlowFastConfig, VideoLightsSlowFastModel
+from ..backbones.slowfast_configuration import VideoLightsSlowFastConfig
+from ..backbones.slowfast_network import VideoLightsSlowFastModel
 from ..common.files import folder_written_aside
 from .safe_loading import is_torch_file, load_numpy_pickle, load_torch_file
 

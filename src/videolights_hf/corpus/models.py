@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from transformers import AutoConfig, AutoProcessor, PreTrainedConfig, PreTrainedModel, ProcessorMixin
 
-from ..backbones.base import load_complete_model
 from ..backbones.checkpoints import weights_digest
 from ..common.batches import run_in_batches
+from ..common.loading import load_complete_model
 
 DEFAULT_BATCH_SIZE = 32
 

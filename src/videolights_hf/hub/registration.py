@@ -16,18 +16,23 @@ from typing import Any
 def _register_config() -> None:
     from transformers import AutoConfig
 
+    from videolights_hf.backbones.slowfast_configuration import VideoLightsSlowFastConfig
     from videolights_hf.models.videolights.configuration import VideoLightsConfig
 
-    AutoConfig.register(VideoLightsConfig.model_type, VideoLightsConfig, exist_ok=True)
+    for config in (VideoLightsConfig, VideoLightsSlowFastConfig):
+        AutoConfig.register(config.model_type, config, exist_ok=True)
 
 
 def _register_model() -> None:
     from transformers import AutoModel
 
+    from videolights_hf.backbones.slowfast_configuration import VideoLightsSlowFastConfig
+    from videolights_hf.backbones.slowfast_network import VideoLightsSlowFastModel
     from videolights_hf.models.videolights.configuration import VideoLightsConfig
     from videolights_hf.models.videolights.modeling import VideoLightsForMomentRetrieval
 
     AutoModel.register(VideoLightsConfig, VideoLightsForMomentRetrieval, exist_ok=True)
+    AutoModel.register(VideoLightsSlowFastConfig, VideoLightsSlowFastModel, exist_ok=True)
 
 
 def _register_processor() -> None:

@@ -165,7 +165,7 @@ def make_video_batch(
     features, mask = pad_rows([video for video, _ in joined])
     batch = {"video_features": features, "video_attention_mask": mask}
     if audio is not None:
-        batch["audio_features"], _ = pad_rows([track for _, track in joined])
+        batch["audio_features"], _ = pad_rows([track for _, track in joined if track is not None])
     return batch
 
 

@@ -14,16 +14,14 @@ from transformers.utils import logging
 
 from ..backbones.base import FeatureBackbone
 from ..backbones.features import VideoFeatures
+from ..backbones.registry import default_checkpoints
 from ..backbones.runner import VideoEncoder
-from ..backbones.store import BackboneSet
+from ..backbones.store import BackboneStore
 from ..hub.code import AUTO_MAP
 from ..hub.push import push_saved_folder
 from ..video.reader import VideoInput, VideoReader, clip_grid
 from .inputs import is_one_video, make_text_batch, make_video_batch, pair_up
 from .moments import MomentPrediction, MomentSelection, post_process_outputs
-
-# There is no public checkpoint of SlowFast that transformers loads: the released weights are converted first.
-DEFAULT_BACKBONE_CHECKPOINTS = {"clip": "openai/clip-vit-base-patch32", "blip2": "Salesforce/blip2-itm-vit-g"}
 
 # What a checkpoint of the model and its processor must agree on.
 _SHARED_WITH_CONFIG = (
@@ -103,11 +101,10 @@ class VideoLightsProcessor(ProcessorMixin):
         self.max_video_length = max_video_length
         self.max_text_length = max_text_length
         if backbone_checkpoints is None:
-            used = {name for name, _ in [*self.video_backbones, *self.text_backbones]}
-            backbone_checkpoints = {
-                name: checkpoint for name, checkpoint in DEFAULT_BACKBONE_CHECKPOINTS.items() if name in used
-            }
-        self._backbones = BackboneSet(self.video_backbones, self.text_backbones, backbone_checkpoints)
+            backbone_checkpoints = default_checkpoints(
+                name for name, _ in [*self.video_backbones, *self.text_backbones]
+            )
+        self._backbones = BackboneStore(self.video_backbones, self.text_backbones, backbone_checkpoints)
         super().__init__()
 
     @classmethod

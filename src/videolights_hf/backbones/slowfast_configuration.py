@@ -1,0 +1,100 @@
+"""Configuration of SlowFast (Feichtenhofer et al., 2019, arXiv 1812.03982)."""
+
+from __future__ import annotations
+
+from huggingface_hub.dataclasses import strict
+from transformers import PreTrainedConfig
+
+from ..models.videolights.configuration import reject_unknown_fields
+
+# A bottleneck has this many times fewer channels than its output.
+EXPANSION = 4
+
+
+@strict
+class VideoLightsSlowFastConfig(PreTrainedConfig):
+    r"""Configuration of [`VideoLightsSlowFastModel`]. The defaults are SlowFast 8x8 R50.
+
+    Args:
+        num_frames: Frames of a clip, all of which the fast path sees.
+        image_size: Height and width of the frames.
+        alpha: Frames of the fast path for each one of the slow path.
+        beta_inverse: Channels of the slow path for each one of the fast path.
+        embedding_size: Channels of the slow stem.
+        hidden_sizes: Channels that each stage of the slow path puts out.
+        depths: Blocks in each stage.
+        slow_temporal_kernel_sizes: Frames that the blocks of each slow stage look at.
+        fusion_kernel_size: Frames that the convolutions from the fast to the slow path look at.
+        fusion_channel_ratio: Channels that they put out for each one of the fast path.
+        norm_eps: Added to the variances.
+        image_mean: Mean of the pixels, scaled to [0, 1], that the model was trained with.
+        image_std: Their standard deviation.
+
+    Example:
+
+    ```python
+    >>> from videolights_hf import VideoLightsSlowFastConfig, VideoLightsSlowFastModel
+
+    >>> model = VideoLightsSlowFastModel(VideoLightsSlowFastConfig())
+    >>> model.config.feature_size
+    2304
+    ```
+    """
+
+    model_type = "videolights_slowfast"
+
+    num_frames: int = 32
+    image_size: int = 224
+    alpha: int = 4
+    beta_inverse: int = 8
+    embedding_size: int = 64
+    hidden_sizes: list | tuple = (256, 512, 1024, 2048)
+    depths: list | tuple = (3, 4, 6, 3)
+    slow_temporal_kernel_sizes: list | tuple = (1, 1, 3, 3)
+    fusion_kernel_size: int = 7
+    fusion_channel_ratio: int = 2
+    norm_eps: float = 1e-5
+    image_mean: float | int = 0.45
+    image_std: float | int = 0.225
+
+    def __post_init__(self, **kwargs):
+        reject_unknown_fields(self, kwargs)
+        super().__post_init__(**kwargs)
+
+    def validate_sizes(self):
+        """Sizes are positive, and divide as the two paths need it."""
+        for field in ("num_frames", "image_size", "alpha", "beta_inverse", "fusion_channel_ratio", "image_std"):
+            if not getattr(self, field) > 0:
+                raise ValueError(f"`{field}` must be positive, got {getattr(self, field)}.")
+        if self.embedding_size <= 0 or self.embedding_size % self.beta_inverse:
+            raise ValueError(
+                f"`embedding_size` must be a multiple of `beta_inverse` ({self.beta_inverse}), "
+                f"got {self.embedding_size}."
+            )
+        if any(size % (EXPANSION * self.beta_inverse) for size in self.hidden_sizes):
+            raise ValueError(
+                f"`hidden_sizes` must be multiples of {EXPANSION} times `beta_inverse` ({self.beta_inverse}), "
+                f"got {self.hidden_sizes}."
+            )
+        if self.num_frames % self.alpha:
+            raise ValueError(f"`num_frames` must be a multiple of `alpha` ({self.alpha}), got {self.num_frames}.")
+
+    def validate_stages(self):
+        """Each stage has one size of each kind, and temporal kernels have a middle."""
+        stages = {field: getattr(self, field) for field in ("hidden_sizes", "depths", "slow_temporal_kernel_sizes")}
+        if not self.depths or len({len(sizes) for sizes in stages.values()}) > 1:
+            raise ValueError(f"One size per stage is needed, for the same number of stages, got {stages}.")
+        for field, sizes in stages.items():
+            if not all(isinstance(size, int) and size > 0 for size in sizes):
+                raise ValueError(f"`{field}` must hold positive integers, got {sizes}.")
+        kernels = (self.fusion_kernel_size, *self.slow_temporal_kernel_sizes)
+        if not all(size > 0 and size % 2 for size in kernels):
+            raise ValueError(f"Temporal kernel sizes must be odd, got {kernels}.")
+
+    @property
+    def feature_size(self) -> int:
+        """Width of a clip's features: the last channels of both paths."""
+        return self.hidden_sizes[-1] + self.hidden_sizes[-1] // self.beta_inverse
+
+
+__all__ = ["VideoLightsSlowFastConfig"]

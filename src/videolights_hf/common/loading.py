@@ -1,0 +1,114 @@
+"""Loading models whose weights must all be there: transformers makes up those that are missing."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from typing import Any, TypeVar, cast
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+from transformers.utils import logging
+
+Model = TypeVar("Model", bound=PreTrainedModel)
+
+_LISTED = 3
+
+
+def load_complete_model(
+    model_class: type[Model], name_or_path: str | os.PathLike, dtype: torch.dtype | None = None, **hub_kwargs: Any
+) -> Model:
+    """Load a model from a folder or the Hub.
+
+    Args:
+        model_class: The model's class, or a transformers Auto class.
+        name_or_path: Folder or Hub id.
+        dtype: Floating-point type; float32 by default, whatever the weights are stored in.
+        **hub_kwargs: Passed to `from_pretrained`.
+
+    Raises:
+        OSError: There is no such model, or its weights are incomplete, damaged, of other shapes, or not finite.
+    """
+    name = os.fspath(name_or_path)
+    try:
+        with _without_report():
+            loaded = model_class.from_pretrained(
+                name,
+                dtype=dtype or torch.float32,
+                output_loading_info=True,
+                # What does not fit is named below.
+                ignore_mismatched_sizes=True,
+                **hub_kwargs,
+            )
+    except (OSError, ValueError, ImportError, torch.OutOfMemoryError):
+        raise
+    # What a damaged file raises depends on the libraries below.
+    except Exception as error:
+        lines = str(error).strip().splitlines() or ["no message"]
+        raise OSError(
+            f"The files of {name} are damaged or cut short ({type(error).__name__}: {lines[0]}). Download them again."
+        ) from error
+    # With `output_loading_info`, which its signature does not tell, `from_pretrained` gives a pair.
+    model, info = cast("tuple[Model, dict[str, Any]]", loaded)
+    check_weights(model, info, name)
+    return model
+
+
+def check_weights(model: nn.Module, loading_info: dict[str, Any], name: str) -> None:
+    """Check that a checkpoint held all weights of a model, and finite ones.
+
+    Args:
+        model: The model as loaded.
+        loading_info: What `from_pretrained(output_loading_info=True)` tells about the weights.
+        name: What errors call the checkpoint.
+
+    Raises:
+        OSError: Weights are missing, of other shapes, or hold NaN or infinity.
+    """
+    mismatched = [
+        f"{key} {tuple(found)} instead of {tuple(expected)}"
+        for key, found, expected in sorted(loading_info["mismatched_keys"])
+    ]
+    if mismatched:
+        raise OSError(f"{name} does not fit {type(model).__name__} in {_count(mismatched)}. Correct its config.json.")
+    missing = sorted(loading_info["missing_keys"])
+    if missing:
+        raise OSError(
+            f"{name} lacks {_count(missing)} of {type(model).__name__}. Download it again, or name a checkpoint of "
+            "this model."
+        )
+    damaged = not_finite(model.state_dict())
+    if damaged:
+        raise OSError(f"{name} holds NaN or infinity in {_count(damaged)}. Download it again, or use an earlier one.")
+
+
+def not_finite(tensors: dict[str, torch.Tensor]) -> list[str]:
+    """Names of the floating-point tensors that hold NaN or infinity."""
+    # A sum in double precision is finite if and only if all it adds up is, and takes no memory.
+    return [
+        name
+        for name, tensor in tensors.items()
+        if tensor.is_floating_point() and not torch.isfinite(tensor.sum(dtype=torch.float64))
+    ]
+
+
+@contextlib.contextmanager
+def _without_report() -> Iterator[None]:
+    """Silence transformers' table of weights that do not fit, which the errors here replace."""
+    logger = logging.get_logger("transformers.modeling_utils")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def _count(names: list[str]) -> str:
+    shown = ", ".join(names[:_LISTED]) + (", ..." if len(names) > _LISTED else "")
+    return f"{len(names)} weight{'s' if len(names) > 1 else ''} ({shown})"
+
+
+__all__ = ["check_weights", "load_complete_model", "not_finite"]
