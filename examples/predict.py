@@ -16,7 +16,8 @@ from transformers import pipeline
 
 import videolights_hf  # noqa: F401  registers the pipeline
 from videolights_hf.cli.terminal import errors_as_lines
-from videolights_hf.visualization.moments import format_time, plot_moments
+from videolights_hf.common.times import format_time
+from videolights_hf.visualization.moments import plot_moments
 
 
 def main(

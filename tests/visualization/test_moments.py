@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.support.videos import gray_frames, write_video
-from videolights_hf.visualization.moments import format_time, plot_moments
+from videolights_hf.visualization.moments import plot_moments
 
 DURATION = 40.0
 
@@ -153,14 +153,6 @@ def test_times_on_the_axis_are_few_and_apart(duration):
     assert len({label.get_text() for label in labels}) == len(labels)
     boxes = [label.get_window_extent() for label in labels]
     assert all(left.x1 < right.x0 for left, right in itertools.pairwise(boxes))
-
-
-@pytest.mark.parametrize(
-    ("seconds", "decimals", "text"),
-    [(0, 0, "00:00"), (65, 0, "01:05"), (59.96, 1, "01:00.0"), (3725, 0, "1:02:05"), (2.25, 1, "00:02.2")],
-)
-def test_times_read_as_minutes_and_seconds(seconds, decimals, text):
-    assert format_time(seconds, decimals) == text
 
 
 def test_no_predictions_are_refused():

@@ -157,7 +157,7 @@ def _table(result: dict[str, Any]) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    from videolights_hf.visualization.moments import format_time
+    from videolights_hf.common.times import format_time
 
     table = Table(title=Text(result["query"], style="bold"), title_justify="left", box=box.SIMPLE_HEAD)
     for column in ("moment", "start", "end", "score"):

@@ -10,7 +10,7 @@ from typing import IO, Any, Protocol, TypeAlias, overload
 
 import numpy as np
 import torch
-from transformers import AutoConfig, AutoModel, AutoProcessor
+from transformers import AutoConfig, AutoModel, AutoProcessor, PreTrainedModel
 from transformers.pipelines import PIPELINE_REGISTRY, Pipeline
 from transformers.utils import ModelOutput, logging
 from transformers.utils.hub import create_and_tag_model_card
@@ -19,6 +19,7 @@ from ..backbones.features import VideoFeatures
 from ..hub.push import push_saved_folder
 from .inputs import is_one_video
 from .moments import MomentResult, MomentSelection, select_moments
+from .processing import VideoLightsProcessor
 from .windows import merge_moments, merge_saliency, plan_windows
 
 TASK = "video-moment-retrieval"
@@ -82,13 +83,16 @@ class VideoMomentRetrievalPipeline(Pipeline):
     ```
     """
 
-    _load_processor = True
-    _load_tokenizer = False
-    _load_image_processor = False
-    _load_video_processor = False
-    _load_feature_extractor = False
+    # Transformers declares these as None.
+    _load_processor: Any = True
+    _load_tokenizer: Any = False
+    _load_image_processor: Any = False
+    _load_video_processor: Any = False
+    _load_feature_extractor: Any = False
 
-    def __init__(self, model: Any, processor: Any = None, **kwargs: Any):
+    processor: VideoLightsProcessor
+
+    def __init__(self, model: PreTrainedModel, processor: VideoLightsProcessor | None = None, **kwargs: Any):
         if processor is None:
             raise ValueError(
                 f"The {TASK} pipeline needs the model's processor: pass `processor=VideoLightsProcessor...`, or load "
@@ -237,7 +241,7 @@ class VideoMomentRetrievalPipeline(Pipeline):
         MomentSelection(**postprocess)
         return preprocess, forward, postprocess
 
-    def preprocess(
+    def preprocess(  # type: ignore[override]
         self,
         inputs: dict[str, Any],
         fps: float | None = None,
@@ -261,7 +265,9 @@ class VideoMomentRetrievalPipeline(Pipeline):
         )
         return {**inputs, "video": video, "windows": windows}
 
-    def _forward(self, inputs: dict[str, Any], batch_size: int, show_progress: bool | None = None) -> dict[str, Any]:
+    def _forward(  # type: ignore[override]
+        self, inputs: dict[str, Any], batch_size: int, show_progress: bool | None = None
+    ) -> dict[str, Any]:
         """Run the model on every pair of a sentence and a window, sentence by sentence."""
         windows, audio = inputs["windows"], inputs["audio"]
         # One window takes the features as they are: that the backbones' agree in length is for the processor to judge.
@@ -287,7 +293,7 @@ class VideoMomentRetrievalPipeline(Pipeline):
         predictions = {name: torch.cat([batch[name] for batch in batches]) for name in _PREDICTIONS}
         return {**inputs, "predictions": ModelOutput(predictions)}
 
-    def postprocess(
+    def postprocess(  # type: ignore[override]
         self, outputs: dict[str, Any], selection: MomentSelection = DEFAULT_SELECTION
     ) -> list[MomentResult]:
         """Merge the windows' predictions: a result for each sentence."""
@@ -335,7 +341,7 @@ class VideoMomentRetrievalPipeline(Pipeline):
         if push_to_hub:
             self.push_to_hub(repo_id, **kwargs)
 
-    def push_to_hub(
+    def push_to_hub(  # type: ignore[override]
         self, repo_id: str, *, commit_message: str = "Upload pipeline", tags: list[str] | None = None, **kwargs: Any
     ) -> str:
         """Upload the whole pipeline and a model card to a Hub repository, which is made if it does not exist.

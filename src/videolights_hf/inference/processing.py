@@ -273,7 +273,7 @@ class VideoLightsProcessor(ProcessorMixin):
         return (video if isinstance(video, VideoFeatures) else self.encode_video(video, fps)).features
 
     def _token_features_of(self, text: Any) -> list[Mapping[str, Any]]:
-        sentences = [text] if isinstance(text, (str, Mapping)) else list(text)
+        sentences: list[Any] = [text] if isinstance(text, (str, Mapping)) else list(text)
         raw = [index for index, sentence in enumerate(sentences) if not isinstance(sentence, Mapping)]
         encoded = self.encode_text([sentences[index] for index in raw]) if raw else []
         for index, features in zip(raw, encoded, strict=True):
@@ -352,7 +352,9 @@ class VideoLightsProcessor(ProcessorMixin):
             self.push_to_hub(kwargs.pop("repo_id", os.path.basename(os.path.abspath(directory))), **kwargs)
         return files
 
-    def push_to_hub(self, repo_id: str, *, commit_message: str = "Upload processor", **kwargs: Any) -> str:
+    def push_to_hub(  # type: ignore[override]
+        self, repo_id: str, *, commit_message: str = "Upload processor", **kwargs: Any
+    ) -> str:
         """Upload the processor and the backbones beside it to a Hub repository, which is made if it does not exist.
 
         Args:
@@ -368,7 +370,9 @@ class VideoLightsProcessor(ProcessorMixin):
         )
 
     @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike, **kwargs) -> VideoLightsProcessor:
+    def from_pretrained(  # type: ignore[override]
+        cls, pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Any
+    ) -> VideoLightsProcessor:
         """Load a processor from a folder or a Hub repository; its backbones are loaded when they are needed.
 
         Args:

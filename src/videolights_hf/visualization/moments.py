@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..common.times import format_time
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -26,7 +28,7 @@ LEFT, RIGHT, TOP, BOTTOM = 1.3, 0.25, 0.15, 0.36
 TITLE_LINE, CURVE, LANE, GAP = 0.23, 0.95, 0.26, 0.24
 BAR_HEIGHT = 0.72
 SCORE_LABEL = 0.42
-TITLE_FONT = {"size": 11, "weight": "bold"}
+TITLE_FONT: dict[str, Any] = {"size": 11, "weight": "bold"}
 TICK_STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200)
 MAX_TICKS = 11
 NUM_THUMBNAILS, THUMBNAIL_PIXELS = 10, 192
@@ -88,7 +90,7 @@ def plot_moments(
         _Panel.arrange(prediction, truth, max_moments, seconds_per_inch)
         for prediction, truth in zip(predictions, truths, strict=True)
     ]
-    thumbnails = [] if video is None else _thumbnails(video, fps)
+    thumbnails: Sequence[np.ndarray] = [] if video is None else _thumbnails(video, fps)
     strip_height = inner_width / NUM_THUMBNAILS if len(thumbnails) else 0.0
     height = TOP + sum(panel.height + GAP for panel in panels) + strip_height + BOTTOM
     figure = Figure(figsize=(width, height), facecolor="white")
@@ -262,7 +264,7 @@ def _draw_bar(axes: Axes, row: int, start: float, end: float, **style: Any) -> N
 def _label_bar(axes: Axes, panel: _Panel, row: int, moment: Mapping[str, float]) -> None:
     room = SCORE_LABEL * panel.seconds_per_inch
     pad = 0.05 * panel.seconds_per_inch
-    style = {"fontsize": 8.5, "va": "center_baseline", "weight": "bold"}
+    style: dict[str, Any] = {"fontsize": 8.5, "va": "center_baseline", "weight": "bold"}
     text = f"{moment['score']:.2f}"
     if moment["end"] - moment["start"] >= room:
         middle = (moment["start"] + moment["end"]) / 2
@@ -275,7 +277,7 @@ def _label_bar(axes: Axes, panel: _Panel, row: int, moment: Mapping[str, float])
         axes.text(moment["start"] - pad, row + 0.5, text, color=TEXT_COLOR, ha="right", **style)
 
 
-def _draw_strip(axes: Axes, thumbnails: np.ndarray, best: Mapping[str, float] | None) -> None:
+def _draw_strip(axes: Axes, thumbnails: Sequence[np.ndarray], best: Mapping[str, float] | None) -> None:
     duration = axes.get_xlim()[1]
     slot = duration / len(thumbnails)
     for index, thumbnail in enumerate(thumbnails):
@@ -301,23 +303,6 @@ def _draw_time_axis(axes: Axes, duration: float) -> None:
     axes.tick_params(axis="x", labelsize=9, labelcolor=TEXT_COLOR, color=MUTED_COLOR, length=4)
 
 
-def format_time(seconds: float, decimals: int = 0) -> str:
-    """Write a time as mm:ss, as h:mm:ss from one hour on.
-
-    Args:
-        seconds: The time.
-        decimals: Digits after the seconds.
-
-    Returns:
-        For instance `02:05` or, with one decimal, `02:05.0`.
-    """
-    scale = 10**decimals
-    minutes, rest = divmod(round(seconds * scale), 60 * scale)
-    hours, minutes = divmod(minutes, 60)
-    text = f"{minutes:02d}:{rest / scale:0{2 + bool(decimals) + decimals}.{decimals}f}"
-    return f"{hours}:{text}" if hours else text
-
-
 def _name_row(axes: Axes, row: float, name: str, color: str) -> None:
     """Write the name of a row, at height `row` in its own coordinates, into the left margin."""
     axes.annotate(
@@ -335,10 +320,10 @@ def _name_row(axes: Axes, row: float, name: str, color: str) -> None:
     )
 
 
-def _thumbnails(video: Any, fps: float | None) -> np.ndarray:
+def _thumbnails(video: Any, fps: float | None) -> list[np.ndarray]:
     """Square pictures (NUM_THUMBNAILS, side, side, 3), uint8, from the middles of equal parts of the video."""
     from ..video.reader import FrameRequirement, VideoReader
 
     reader = VideoReader(video, fps)
     batches = reader.clip_frames([FrameRequirement(THUMBNAIL_PIXELS)], reader.metadata.duration / NUM_THUMBNAILS)
-    return np.concatenate([frames for _, frames in batches])
+    return list(np.concatenate([frames for _, frames in batches]))
