@@ -178,10 +178,15 @@ class FeatureDataset(EpochCounter, TorchDataset):
     Example:
 
     ```python
+    >>> from videolights_hf import VideoLightsConfig
+    >>> from videolights_hf.data import FeatureDataset, load_feature_dataset, table_backbones
+
     >>> tables = load_feature_dataset("qvhighlights_features")
+    >>> video_backbones, text_backbones = table_backbones(tables)
+    >>> config = VideoLightsConfig(video_backbones=video_backbones, text_backbones=text_backbones)
     >>> train = FeatureDataset.from_config(tables, "train", config, training=True)
-    >>> train[0]["video_features"].shape
-    (75, 3586)
+    >>> train[0]["video_features"].shape[1] == config.video_dim
+    True
     ```
     """
 

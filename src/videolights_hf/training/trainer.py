@@ -59,16 +59,24 @@ class VideoLightsTrainer(Trainer):
     Example:
 
     ```python
+    >>> from videolights_hf import VideoLightsConfig, VideoLightsForMomentRetrieval
+    >>> from videolights_hf.data import FeatureDataset, load_feature_dataset, table_backbones
+    >>> from videolights_hf.training import VideoLightsTrainer, VideoLightsTrainingArguments
+
     >>> tables = load_feature_dataset("qvhighlights_features")
-    >>> model = VideoLightsForMomentRetrieval(VideoLightsConfig.from_preset("videolights-b", "qvhighlights"))
+    >>> video_backbones, text_backbones = table_backbones(tables)
+    >>> config = VideoLightsConfig(video_backbones=video_backbones, text_backbones=text_backbones)
     >>> trainer = VideoLightsTrainer(
-    ...     model,
-    ...     VideoLightsTrainingArguments("runs/qvhighlights", moment_bounds=[0, 150]),
-    ...     train_dataset=FeatureDataset.from_config(tables, "train", model.config, training=True),
-    ...     eval_dataset=FeatureDataset.from_config(tables, "val", model.config),
+    ...     VideoLightsForMomentRetrieval(config),
+    ...     VideoLightsTrainingArguments("runs/qvhighlights", moment_bounds=[0, 150], max_steps=1),
+    ...     train_dataset=FeatureDataset.from_config(tables, "train", config, training=True),
+    ...     eval_dataset=FeatureDataset.from_config(tables, "val", config),
     ... )
-    >>> trainer.train()
-    >>> trainer.evaluate()["eval_MR-full-mAP"]
+    >>> _ = trainer.train()
+    {...}
+    >>> metrics = trainer.evaluate()
+    >>> 0 <= metrics["eval_MR-full-mAP"] <= 100
+    True
     ```
     """
 

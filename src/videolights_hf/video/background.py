@@ -82,9 +82,13 @@ class BackgroundDecoder:
     Example:
 
     ```python
-    >>> with BackgroundDecoder(videos, [backbone.requirement], clip_length=2.0) as decoder:
-    ...     for event in decoder:
-    ...         ...
+    >>> from videolights_hf.demo import demo_videos
+    >>> from videolights_hf.video.reader import FrameRequirement, VideoSource
+
+    >>> video = VideoSource(demo_videos() / "demo_0_00000.mp4")
+    >>> with BackgroundDecoder([video], [FrameRequirement(size=64)], clip_length=2.0) as decoder:
+    ...     print(sorted({type(event).__name__ for event in decoder}))
+    ['FramesDecoded', 'VideoClosed', 'VideoOpened']
     ```
     """
 
