@@ -31,7 +31,7 @@ def upright_after(frames: np.ndarray, rotation: int) -> np.ndarray:
 
 
 def numbered_arrays(*lengths: int) -> list[VideoReader]:
-    """Videos of so many clips of 2 s."""
+    """Videos of these numbers of 2 s clips."""
     return [VideoReader(numbered_frames(range(2 * length)), 1) for length in lengths]
 
 

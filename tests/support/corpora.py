@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
+from tests.support.tiny_backbones import WeightlessBackbone
 from tests.support.videos import numbered_frames, read_number, write_video
-from videolights_hf.backbones.base import FeatureBackbone
 
 
-class NumberBackbone(FeatureBackbone):
+class NumberBackbone(WeightlessBackbone):
     """Features that are the numbers of a clip's frames, so that they tell which frames it looked at."""
 
     text_dim = None
@@ -35,16 +35,6 @@ class NumberBackbone(FeatureBackbone):
         self.batches.append(clips)
         numbers = [read_number(frame) for frame in frames]
         return np.array(numbers, dtype=np.float32).reshape(clips, self.frames_per_clip)
-
-    def to(self, device=None, dtype=None):
-        return self
-
-    def save_pretrained(self, save_directory):
-        pass
-
-    @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path, device=None, dtype=None, **hub_kwargs):
-        return cls()
 
 
 def write_numbered(

@@ -138,17 +138,8 @@ def make_tiny_slowfast(seed: int = 0, **overrides) -> SlowFastBackbone:
     return SlowFastBackbone(model)
 
 
-class ColorBackbone(FeatureBackbone):
-    """The smallest backbone that the interface allows: the mean color of two frames per clip."""
-
-    name = "color"
-    video_dim = 3
-    text_dim = None
-    frame_size = 8
-    frames_per_clip = 2
-
-    def encode_frames(self, frames):
-        return frames.reshape(len(frames) // 2, -1, 3).mean(axis=1).astype(np.float32)
+class WeightlessBackbone(FeatureBackbone):
+    """What backbones for tests share that have no weights."""
 
     def to(self, device=None, dtype=None):
         return self
@@ -159,3 +150,16 @@ class ColorBackbone(FeatureBackbone):
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path, device=None, dtype=None, **hub_kwargs):
         return cls()
+
+
+class ColorBackbone(WeightlessBackbone):
+    """The smallest backbone that the interface allows: the mean color of two frames per clip."""
+
+    name = "color"
+    video_dim = 3
+    text_dim = None
+    frame_size = 8
+    frames_per_clip = 2
+
+    def encode_frames(self, frames):
+        return frames.reshape(len(frames) // 2, -1, 3).mean(axis=1).astype(np.float32)

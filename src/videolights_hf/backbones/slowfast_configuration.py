@@ -16,18 +16,18 @@ class VideoLightsSlowFastConfig(PreTrainedConfig):
     r"""Configuration of [`VideoLightsSlowFastModel`]. The defaults are SlowFast 8x8 R50.
 
     Args:
-        num_frames: Frames of a clip, all of which the fast path sees.
+        num_frames: Frames per clip; the fast path sees all of them.
         image_size: Height and width of the frames.
-        alpha: Frames of the fast path for each one of the slow path.
-        beta_inverse: Channels of the slow path for each one of the fast path.
+        alpha: Frames of the fast path per frame of the slow path.
+        beta_inverse: Channels of the slow path per channel of the fast path.
         embedding_size: Channels of the slow stem.
-        hidden_sizes: Channels that each stage of the slow path puts out.
+        hidden_sizes: Output channels of each stage of the slow path.
         depths: Blocks in each stage.
-        slow_temporal_kernel_sizes: Frames that the blocks of each slow stage look at.
-        fusion_kernel_size: Frames that the convolutions from the fast to the slow path look at.
-        fusion_channel_ratio: Channels that they put out for each one of the fast path.
+        slow_temporal_kernel_sizes: Temporal kernel size of the blocks in each stage of the slow path.
+        fusion_kernel_size: Temporal kernel size of the convolutions from the fast to the slow path.
+        fusion_channel_ratio: Output channels of these convolutions per channel of the fast path.
         norm_eps: Added to the variances.
-        image_mean: Mean of the pixels, scaled to [0, 1], that the model was trained with.
+        image_mean: Mean of the training pixels, scaled to [0, 1].
         image_std: Their standard deviation.
 
     Example:

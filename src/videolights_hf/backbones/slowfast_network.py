@@ -2,8 +2,8 @@
 
 A slow path looks at few frames with many channels, a fast path at `alpha` times as many frames with
 `1 / beta_inverse` of the channels; after the stem and after every stage but the last, the fast path's channels join
-the slow path's. The features of a clip are the two paths' global means side by side. The classifier that the public
-weights come with is not part of it.
+the slow path's. The features of a clip are the two paths' global means side by side. The classifier of the public
+weights is left out.
 """
 
 from __future__ import annotations

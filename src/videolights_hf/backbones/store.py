@@ -86,7 +86,7 @@ class BackboneStore:
         return self._loaded[name]
 
     def to(self, device: str | torch.device | None = None, dtype: torch.dtype | None = None) -> None:
-        """Run the backbones, now loaded or later, on this device and in this floating-point type."""
+        """Run all backbones, also those loaded later, on this device and in this floating-point type."""
         self._device = device if device is not None else self._device
         self._dtype = dtype if dtype is not None else self._dtype
         for backbone in self._loaded.values():
@@ -94,7 +94,7 @@ class BackboneStore:
 
     @property
     def saved_checkpoints(self) -> dict[str, str]:
-        """Where the backbones are, once saved: attached ones, and those from a folder, in `backbones/<name>`."""
+        """Where the backbones are once saved: in `backbones/<name>` if they were attached or came from a folder."""
         return {**self.checkpoints, **{name: f"{BACKBONES_FOLDER}/{name}" for name in self._to_save()}}
 
     def save_pretrained(self, save_directory: str | os.PathLike) -> None:
