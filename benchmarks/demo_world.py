@@ -2,25 +2,26 @@
 
     python benchmarks/demo_world.py
 
-Renders the videos to mp4 files, runs the pipeline on the files, and prints R1@0.5, HIT@1 and others (%), with each video's own
-sentences and with the sentences shuffled among the videos. The second shows how far a guess from the video alone gets.
+Renders mp4 files, runs the pipeline on them, and prints R1@0.5, HIT@1 and others (%): with each video's own sentences,
+and with the sentences shuffled among the videos. The second shows what a guess from the video alone is worth.
 """
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 import time
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+import typer
 from tqdm.auto import tqdm
 from transformers import pipeline
 
 import videolights_hf  # noqa: F401  registers the pipeline
-from videolights_hf.demo import CLIP_SECONDS, SPLITS, demo_checkpoint, make_world
+from videolights_hf.cli.terminal import errors_as_lines
+from videolights_hf.demo import CLIP_SECONDS, demo_checkpoint, make_world
 from videolights_hf.metrics import evaluate_predictions
 
 METRICS = {
@@ -32,7 +33,7 @@ METRICS = {
 
 
 def shuffle_sentences(annotations: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The annotations with each video asked the sentences of the next one; the truth stays the video's own."""
+    """The annotations with the sentences of each video replaced by those of the next one; the truth stays."""
     videos = [list(rows) for _, rows in groupby(annotations, key=lambda row: row["vid"])]
     others = videos[1:] + videos[:1]
     return [
@@ -43,7 +44,7 @@ def shuffle_sentences(annotations: list[dict[str, Any]]) -> list[dict[str, Any]]
 
 
 def score_checkpoint(checkpoint: Path, folder: Path, annotations: list[dict[str, Any]]) -> dict[str, float]:
-    """Runs the pipeline on the videos in `folder` with the sentences of `annotations`; returns metrics in percent."""
+    """Metrics in percent of the pipeline on the videos in `folder` with the sentences of `annotations`."""
     retrieve = pipeline("video-moment-retrieval", model=str(checkpoint))
     predictions = []
     videos = [(vid, list(rows)) for vid, rows in groupby(annotations, key=lambda row: row["vid"])]
@@ -61,25 +62,25 @@ def score_checkpoint(checkpoint: Path, folder: Path, annotations: list[dict[str,
     return {name: brief[key] for name, key in METRICS.items()}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", type=Path, default=demo_checkpoint(), help="checkpoint folder")
-    parser.add_argument("--split", choices=SPLITS, default="test")
-    parser.add_argument("--num-videos", type=int, default=50)
-    parser.add_argument("--seed", type=int, default=0, help="seed of the world")
-    parser.add_argument("--num-threads", type=int, default=1)
-    args = parser.parse_args()
-
-    torch.set_num_threads(args.num_threads)
+def main(
+    model: Annotated[Path | None, typer.Option(help="Model folder. Default: the bundled one.")] = None,
+    split: Annotated[str, typer.Option(help="Family of videos (train, validation, test, demo).")] = "test",
+    num_videos: Annotated[int, typer.Option(min=2, help="How many videos to render.")] = 50,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the world.")] = 0,
+    num_threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
+) -> None:
+    """Render videos, and score the model on them."""
+    torch.set_num_threads(num_threads)
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        annotations = make_world(folder, args.split, range(args.num_videos), seed=args.seed, show_progress=True)
-        print(f"{args.num_videos} videos, {len(annotations)} queries")
+        annotations = make_world(folder, split, range(num_videos), seed=seed, show_progress=True)
+        print(f"{num_videos} videos, {len(annotations)} queries")
         for name, rows in (("own sentences", annotations), ("shuffled sentences", shuffle_sentences(annotations))):
-            metrics = score_checkpoint(args.model, Path(folder), rows)
+            metrics = score_checkpoint(model or demo_checkpoint(), Path(folder), rows)
             print(f"{name:>18}: " + "  ".join(f"{metric} {value:5.1f}" for metric, value in metrics.items()))
-    print(f"{time.perf_counter() - start:.0f} s on {args.num_threads} CPU thread(s)")
+    print(f"{time.perf_counter() - start:.0f} s on {num_threads} CPU thread(s)")
 
 
 if __name__ == "__main__":
-    main()
+    with errors_as_lines():
+        typer.run(main)

@@ -1,32 +1,33 @@
-"""Measure feature extraction: clips a second of each backbone, and how much of the time is decoding.
+"""Measure feature extraction: clips per second of each backbone, and the share of decoding.
 
-    python benchmarks/extraction.py videos/ --checkpoints clip=openai/clip-vit-base-patch32
-    python benchmarks/extraction.py videos/ --random small --backbones clip,blip2,slowfast
+    python benchmarks/extraction.py videos/ --backbone clip
+    python benchmarks/extraction.py videos/ --random small --backbone clip --backbone blip2 --backbone slowfast
 
-Without checkpoints, backbones have random weights: as large as the public ones (`--random full`), which are as fast as
-these, or small. Each backbone is measured alone, then all together. For each run the JSON report says
+With `--random full`, backbones have random weights and the public size, and so the same speed; `--random small` makes
+them small. Each backbone is measured alone, then all together. The JSON report gives for each run
 
-- `clips_per_second`: clips of the videos, each encoded by all backbones of the run, over the wall time;
+- `clips_per_second`: clips encoded by all backbones of the run, divided by the wall time;
 - `model_seconds`: the time inside the backbones;
-- `waiting_share`: of the wall time, what is left, in which the backbones wait for frames. Decoding goes on while
-  they work, so this is what a faster decoder could save at most;
-- `decoding_seconds` and `decoding_share`: decoding the videos alone, for the frames that these backbones need, and
-  what part this would be of the whole if it did not go on in the background.
+- `waiting_share`: the rest of the wall time, in which the backbones wait for frames. Decoding runs in the background, so
+  this is the most that a faster decoder could save;
+- `decoding_seconds`: the time of decoding alone the frames that these backbones need;
+- `decoding_share`: decoding's share of the total if it did not run in the background.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import platform
 import time
 from collections.abc import Sequence
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
+import typer
 from transformers import Blip2Config, Blip2ForImageTextRetrieval, CLIPConfig, CLIPModel
 
-from videolights_hf.backbones import complete_checkpoints, load_backbones
+from videolights_hf.backbones import load_backbones
 from videolights_hf.backbones.base import FeatureBackbone
 from videolights_hf.backbones.blip2 import Blip2Backbone
 from videolights_hf.backbones.clip import ClipBackbone
@@ -35,6 +36,8 @@ from videolights_hf.backbones.runner import VideoEncoder
 from videolights_hf.backbones.slowfast import SlowFastBackbone
 from videolights_hf.backbones.slowfast_configuration import VideoLightsSlowFastConfig
 from videolights_hf.backbones.slowfast_network import VideoLightsSlowFastModel
+from videolights_hf.cli.options import Backbones, Dtype, parse_backbones, parse_pairs
+from videolights_hf.cli.terminal import errors_as_lines
 from videolights_hf.extraction import find_videos
 from videolights_hf.video.reader import VideoSource, clip_grid
 
@@ -43,7 +46,7 @@ SMALL = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "n
 
 def random_clip(size: str) -> ClipBackbone:
     small = {"vision_config": {**SMALL, "patch_size": 32}, "text_config": SMALL}
-    # Frames pass no tokenizer.
+    # Only frames are encoded.
     return ClipBackbone(CLIPModel(CLIPConfig(**(small if size == "small" else {}))), tokenizer=None)
 
 
@@ -67,7 +70,7 @@ RANDOM = {"clip": random_clip, "blip2": random_blip2, "slowfast": random_slowfas
 
 
 class Stopwatch:
-    """Adds up the time that a backbone works."""
+    """Adds up the time inside a backbone."""
 
     def __init__(self, backbone: FeatureBackbone):
         self.seconds = 0.0
@@ -75,7 +78,7 @@ class Stopwatch:
         backbone.encode_frames = self.encode_frames
 
     def encode_frames(self, frames: np.ndarray) -> np.ndarray:
-        """Encode, and count the time."""
+        """Encode frames and add the time."""
         start = time.perf_counter()
         features = self._encode(frames)
         self.seconds += time.perf_counter() - start
@@ -118,46 +121,43 @@ def measure(
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("videos", help="a folder, a pattern or a list of videos")
-    parser.add_argument("--backbones", default="clip", help="names, separated by commas")
-    parser.add_argument("--checkpoints", nargs="*", default=[], metavar="NAME=PATH_OR_ID")
-    parser.add_argument("--random", choices=["small", "full"], help="random weights instead of checkpoints")
-    parser.add_argument("--batch-sizes", nargs="*", default=[], metavar="NAME=CLIPS")
-    parser.add_argument("--clip-length", type=float, default=2.0)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--compute-dtype", default="float32", choices=["float32", "bfloat16", "float16"])
-    parser.add_argument("--decoders", type=int, default=2, help="videos decoded at the same time")
-    parser.add_argument("--threads", type=int, default=1, help="threads of the models on the CPU")
-    args = parser.parse_args()
-    torch.set_num_threads(args.threads)
+def main(
+    videos: Annotated[str, typer.Argument(help="A folder, a quoted pattern or a list of videos.")],
+    backbone: Backbones = None,
+    random: Annotated[
+        Literal["small", "full"] | None, typer.Option(help="Use backbones of random weights, of this size.")
+    ] = None,
+    backbone_batch_size: Annotated[list[str] | None, typer.Option(metavar="NAME=CLIPS")] = None,
+    clip_length: Annotated[float, typer.Option(help="Seconds per clip.")] = 2.0,
+    device: Annotated[str, typer.Option(help="Where the backbones run.")] = "cpu",
+    dtype: Dtype = "float32",
+    decoders: Annotated[int, typer.Option(min=1, help="Videos to decode at the same time.")] = 2,
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads of the backbones.")] = 1,
+) -> None:
+    """Print a JSON report."""
+    setting = {name: value for name, value in locals().items() if value is not None}
+    torch.set_num_threads(threads)
     torch.manual_seed(0)
-
-    names = args.backbones.split(",")
-    dtype = getattr(torch, args.compute_dtype)
-    if args.random:
-        backbones = [RANDOM[name](args.random).to(args.device, dtype) for name in names]
+    if random:
+        names = [name.partition("=")[0] for name in backbone or ["clip"]]
+        backbones = [RANDOM[name](random).to(device, getattr(torch, dtype)) for name in names]
     else:
-        checkpoints = complete_checkpoints(names, dict(pair.split("=", 1) for pair in args.checkpoints))
-        backbones = load_backbones(checkpoints, args.device, dtype)
-    sizes = dict(pair.split("=", 1) for pair in args.batch_sizes)
-    for backbone in backbones:
-        backbone.batch_size = int(sizes.get(backbone.name, backbone.batch_size))
-    videos = list(find_videos(args.videos).values())
+        backbones = load_backbones(parse_backbones(backbone), device, getattr(torch, dtype))
+    sizes = parse_pairs(backbone_batch_size, "--backbone-batch-size", "NAME=CLIPS")
+    for loaded in backbones:
+        loaded.batch_size = int(sizes.get(loaded.name, loaded.batch_size))
+    sources = list(find_videos(videos).values())
 
     # The first batch pays for what is set up once.
-    list(VideoEncoder(backbones, args.clip_length).encode(videos[:1]))
-    watches = {backbone.name: Stopwatch(backbone) for backbone in backbones}
-    runs = [[backbone] for backbone in backbones] + ([backbones] if len(backbones) > 1 else [])
+    list(VideoEncoder(backbones, clip_length).encode(sources[:1]))
+    watches = {loaded.name: Stopwatch(loaded) for loaded in backbones}
+    runs = [[loaded] for loaded in backbones] + ([backbones] if len(backbones) > 1 else [])
     report = {
-        "setting": {**vars(args), "torch": torch.__version__, "machine": platform.processor() or platform.machine()},
-        "videos": len(videos),
-        "batch_sizes": {backbone.name: backbone.batch_size for backbone in backbones},
+        "setting": {**setting, "torch": torch.__version__, "machine": platform.processor() or platform.machine()},
+        "videos": len(sources),
+        "batch_sizes": {loaded.name: loaded.batch_size for loaded in backbones},
         "runs": {
-            "+".join(backbone.name for backbone in members): measure(
-                videos, members, watches, args.clip_length, args.decoders
-            )
+            "+".join(loaded.name for loaded in members): measure(sources, members, watches, clip_length, decoders)
             for members in runs
         },
     }
@@ -165,4 +165,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with errors_as_lines():
+        typer.run(main)

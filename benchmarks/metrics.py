@@ -1,15 +1,14 @@
-"""Time the metrics on as many queries as QVHighlights val has, in one process.
+"""Time the metrics on a split of the size of QVHighlights val, in one process.
 
     python benchmarks/metrics.py
     python benchmarks/metrics.py --predictions PREDICTIONS.jsonl --ground-truth GROUND_TRUTH.jsonl
 
-Without files it makes 1,550 queries of 75 clips with ten predicted windows each. Prints the machine and, for each
-step, the median and the range over the repetitions, in seconds.
+Without files, makes 1,550 queries of 75 clips with ten predicted moments each. Prints the machine and, for each step,
+the median and the range over the repetitions, in seconds.
 """
 
 from __future__ import annotations
 
-import argparse
 import platform
 import shlex
 import statistics
@@ -17,10 +16,12 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+import typer
 
+from videolights_hf.cli.terminal import errors_as_lines
 from videolights_hf.metrics import (
     clip_ratings,
     evaluate_predictions,
@@ -79,32 +80,32 @@ def processor_name() -> str:
     return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--predictions", type=Path, help="submission file")
-    parser.add_argument("--ground-truth", type=Path, help="annotation file of the same queries")
-    parser.add_argument("--queries", type=int, default=1550, help="number of made-up queries (default: 1550)")
-    parser.add_argument("--repetitions", type=int, default=11, help="default: 11")
-    parser.add_argument("--seed", type=int, default=0, help="default: 0")
-    options = parser.parse_args()
-    if (options.predictions is None) != (options.ground_truth is None):
-        parser.error("--predictions and --ground-truth belong together")
-
-    if options.predictions is not None:
-        predictions, truth = read_json_lines(options.predictions), read_json_lines(options.ground_truth)
+def main(
+    predictions_file: Annotated[
+        Path | None, typer.Option("--predictions", help="Predictions in the submission format.")
+    ] = None,
+    truth_file: Annotated[Path | None, typer.Option("--ground-truth", help="Annotations of the same queries.")] = None,
+    queries: Annotated[int, typer.Option(min=1, help="Number of made-up queries.")] = 1550,
+    repetitions: Annotated[int, typer.Option(min=1, help="Repetitions of each step.")] = 11,
+    seed: Annotated[int, typer.Option(help="Seed of the made-up queries.")] = 0,
+) -> None:
+    """Print the machine and the time of each step."""
+    if (predictions_file is None) != (truth_file is None):
+        raise typer.BadParameter("--predictions and --ground-truth belong together")
+    read = predictions_file is not None and truth_file is not None
+    if read:
+        predictions, truth = read_json_lines(predictions_file), read_json_lines(truth_file)
     else:
-        predictions, truth = make_queries(options.queries, options.seed)
+        predictions, truth = make_queries(queries, seed)
     dataset = infer_dataset(truth)
 
     print("$", shlex.join(["python", *sys.argv]))
     print(f"{processor_name()}, Python {platform.python_version()}, numpy {np.__version__}; one process")
-    print(f"{len(truth)} queries, scored as {dataset}; seconds over {options.repetitions} repetitions")
+    print(f"{len(truth)} queries, scored as {dataset}; seconds over {repetitions} repetitions")
     print(f"{'step':<22} {'median':>8} {'min':>8} {'max':>8}")
-    if options.predictions is not None:
+    if read:
         report(
-            "read both files",
-            lambda: (read_json_lines(options.predictions), read_json_lines(options.ground_truth)),
-            options.repetitions,
+            "read both files", lambda: (read_json_lines(predictions_file), read_json_lines(truth_file)), repetitions
         )
     if dataset == "qvhighlights":
         by_qid = {row["qid"]: row for row in predictions}
@@ -112,14 +113,15 @@ def main() -> None:
         saliency = [by_qid[row["qid"]]["pred_saliency_scores"] for row in truth]
         columns = [[row[field] for row in truth] for field in ("duration", "relevant_clip_ids", "saliency_scores")]
         moments = [row["relevant_windows"] for row in truth]
-        report("moment retrieval", lambda: moment_retrieval_metrics(windows, moments), options.repetitions)
+        report("moment retrieval", lambda: moment_retrieval_metrics(windows, moments), repetitions)
         report(
             "highlight detection",
             lambda: highlight_detection_metrics(saliency, *clip_ratings(*columns)),
-            options.repetitions,
+            repetitions,
         )
-    report("evaluate_predictions", lambda: evaluate_predictions(predictions, truth), options.repetitions)
+    report("evaluate_predictions", lambda: evaluate_predictions(predictions, truth), repetitions)
 
 
 if __name__ == "__main__":
-    main()
+    with errors_as_lines():
+        typer.run(main)

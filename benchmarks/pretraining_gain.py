@@ -1,34 +1,34 @@
-"""What pretraining on captions is worth where labels are few, in the made-up world, from rendered videos alone.
+"""How much pretraining on captions helps with few labels, in the made-up world, from rendered videos alone.
 
     python examples/train_demo_captioner.py runs/demo_captioner
     python benchmarks/pretraining_gain.py runs/demo_captioner runs/pretraining_gain
 
-Renders videos without labels, a few of which get one labeled query each, and held-out videos; captions the first and
-scores them by the demo's CLIP (Algorithm 1 of the paper), extracts features with the same CLIP, pretrains a small
-VideoLights on the captions, finetunes it on the labeled queries, and trains the same model on them from scratch for as
-many steps. All by the package's own corpus, extraction and training code, with the published recipes but for sizes, steps
-and learning rate. Nothing is selected: metrics are those after the last step. Ends with a table of means and sample
-standard deviations over seeds. A run that was interrupted goes on where it stopped.
+Renders videos, a few of which get one labeled query each, and held-out videos. Captions the former and scores the
+captions by the demo's CLIP (Algorithm 1 of the paper), extracts features with the same CLIP, pretrains a small
+VideoLights on the captions, finetunes it on the labeled queries, and trains the same model on them from scratch for the
+same number of steps. Everything uses the package's corpus, extraction and training code and the published recipes, except
+for sizes, steps and learning rate. Nothing is selected: metrics are those after the last step. Ends with a table of means
+and sample standard deviations over seeds. Run the same command again to continue an interrupted experiment.
 """
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
 import shutil
 import statistics
 import time
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import torch
+import typer
 
 from videolights_hf.backbones import complete_checkpoints, load_backbones
+from videolights_hf.cli.terminal import errors_as_lines
 from videolights_hf.corpus import Captioner, SimilarityScorer, generate_corpus, leave_out
 from videolights_hf.data import get_dataset_spec, read_annotations, read_backbone_checkpoints
-from videolights_hf.demo import ANNOTATIONS_FILE, CLIP_SECONDS, FRAME_SIZE, SPLITS, demo_checkpoint, make_world
+from videolights_hf.demo import ANNOTATIONS_FILE, CLIP_SECONDS, FRAME_SIZE, demo_checkpoint, make_world
 from videolights_hf.extraction import DatasetTarget, ExtractionSettings, extract_feature_dataset, find_videos
 from videolights_hf.training import load_recipe, train_recipe
 
@@ -43,6 +43,7 @@ METRICS = {
     "HL mAP": "HL-min-VeryGood-mAP",
     "HIT@1": "HL-min-VeryGood-Hit1",
 }
+DEMO_CLIP = demo_checkpoint() / "backbones" / "clip"
 # The demo's captioner has places for 24 tokens, and no sentence of the world takes as many.
 MAX_CAPTION_TOKENS = 20
 WORLD = dataclasses.replace(get_dataset_spec("qvhighlights"), clip_length=CLIP_SECONDS)
@@ -83,6 +84,26 @@ class Run:
     init_from: str | None = None
 
 
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """The settings of the experiment, as `main` takes them."""
+
+    captioner: Path
+    output: Path
+    clip: Path
+    num_videos: int
+    num_labeled: int
+    num_held_out: int
+    split: str
+    world_seed: int
+    interval_length: float
+    pretraining_steps: int
+    finetuning_steps: int
+    batch_size: int
+    learning_rate: float
+    num_threads: int
+
+
 RUNS = {
     "scratch": Run("{train} labeled queries", "qvhighlights/videolights", "train"),
     "pretrained": Run("{pretrain} captions", "pretraining/blip", "pretrain"),
@@ -93,59 +114,62 @@ RUNS = {
 }
 
 
-def render(args: argparse.Namespace) -> dict[str, Path]:
-    """Renders the videos, and writes the annotations of the splits `train`, `all` and `test`; returns their files."""
+def render(experiment: Experiment) -> dict[str, Path]:
+    """Render the videos, write the annotations of the splits `train`, `all` and `test`, and return their files."""
     annotations = {}
-    for name, split, number in (("pool", "train", args.num_videos), ("held_out", args.split, args.num_held_out)):
-        folder = args.output / "videos" / name
+    for name, split, number in (
+        ("pool", "train", experiment.num_videos),
+        ("held_out", experiment.split, experiment.num_held_out),
+    ):
+        folder = experiment.output / "videos" / name
         if not (folder / ANNOTATIONS_FILE).exists():
-            make_world(folder, split, range(number), seed=args.world_seed, show_progress=True)
+            make_world(folder, split, range(number), seed=experiment.world_seed, show_progress=True)
         annotations[name] = read_annotations(folder / ANNOTATIONS_FILE, WORLD)
     first_of_video = {row["vid"]: row for row in reversed(annotations["pool"])}
-    labeled = sorted(first_of_video.values(), key=lambda row: row["qid"])[: args.num_labeled]
+    labeled = sorted(first_of_video.values(), key=lambda row: row["qid"])[: experiment.num_labeled]
     splits = {"train": labeled, "all": annotations["pool"], "test": annotations["held_out"]}
-    files = {split: args.output / f"{split}.jsonl" for split in splits}
+    files = {split: experiment.output / f"{split}.jsonl" for split in splits}
     for split, rows in splits.items():
         files[split].write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return files
 
 
-def build_dataset(args: argparse.Namespace, annotations: dict[str, Path]) -> DatasetDict:
-    """Captions the videos that are not held out, and extracts all features.
+def build_dataset(experiment: Experiment, annotations: dict[str, Path]) -> DatasetDict:
+    """Caption the videos that are not held out, and extract all features.
 
     Returns:
         The feature dataset with the splits of `annotations` and, of captions, `pretrain`.
     """
-    videos = find_videos(args.output / "videos")
+    videos = find_videos(experiment.output / "videos")
     pool, _ = leave_out(videos, [row["vid"] for row in read_annotations(annotations["test"], WORLD)])
     corpus = generate_corpus(
         pool,
-        args.output / "corpus",
-        Captioner.from_pretrained(args.captioner, generation={"max_new_tokens": MAX_CAPTION_TOKENS}),
-        SimilarityScorer.from_pretrained(args.clip),
+        experiment.output / "corpus",
+        Captioner.from_pretrained(experiment.captioner, generation={"max_new_tokens": MAX_CAPTION_TOKENS}),
+        SimilarityScorer.from_pretrained(experiment.clip),
         "paper",
-        interval_length=args.interval_length,
+        interval_length=experiment.interval_length,
         clip_length=CLIP_SECONDS,
         caption_frame_size=FRAME_SIZE,
         clip_frame_size=FRAME_SIZE,
     )
     print(corpus)
-    checkpoints = complete_checkpoints(["clip"], {"clip": str(args.clip)})
+    checkpoints = complete_checkpoints(["clip"], {"clip": str(experiment.clip)})
     specs = {"pretrain": "pretraining", **dict.fromkeys(annotations, WORLD)}
-    target = DatasetTarget(args.output / "dataset", {"pretrain": corpus.path, **annotations}, specs, strict=True)
+    target = DatasetTarget(experiment.output / "dataset", {"pretrain": corpus.path, **annotations}, specs, strict=True)
     settings = ExtractionSettings(clip_length=CLIP_SECONDS, checkpoints=checkpoints)
     tables, _ = extract_feature_dataset(
-        target, videos, args.output / "features", load_backbones(checkpoints), settings
+        target, videos, experiment.output / "features", load_backbones(checkpoints), settings
     )
     return tables
 
 
-def train(args: argparse.Namespace, name: str, seed: int, tables: DatasetDict) -> dict[str, float]:
-    """Trains one run with one seed, unless that is done by these options; returns its metrics on the held-out videos."""
-    run, output = RUNS[name], args.output / "runs" / f"{name}-{seed}"
+def train(experiment: Experiment, name: str, seed: int, tables: DatasetDict) -> dict[str, float]:
+    """Metrics of one run with one seed on the held-out videos; trains it unless that is done by the same settings."""
+    run, output = RUNS[name], experiment.output / "runs" / f"{name}-{seed}"
     results = output.with_suffix(".json")
     # All of them: a finetuned model also depends on how it was pretrained.
-    options = {key: str(value) for key, value in vars(args).items() if key not in ("seeds", "all_labels")}
+    options = {key: str(value) for key, value in dataclasses.asdict(experiment).items()}
     if results.exists():
         done = json.loads(results.read_text())
         if done["options"] == options:
@@ -157,9 +181,9 @@ def train(args: argparse.Namespace, name: str, seed: int, tables: DatasetDict) -
         "seed": seed,
         "train_split": run.train_split,
         "eval_split": "test",
-        "learning_rate": args.learning_rate,
-        "per_device_train_batch_size": args.batch_size,
-        "max_steps": args.finetuning_steps if run.train_split == "train" else args.pretraining_steps,
+        "learning_rate": experiment.learning_rate,
+        "per_device_train_batch_size": experiment.batch_size,
+        "max_steps": experiment.finetuning_steps if run.train_split == "train" else experiment.pretraining_steps,
     }
     recipe = load_recipe(run.recipe, [f"{key}={json.dumps(value)}" for key, value in settings.items()])
     start = time.perf_counter()
@@ -167,8 +191,8 @@ def train(args: argparse.Namespace, name: str, seed: int, tables: DatasetDict) -
         recipe,
         tables,
         output,
-        init_from=args.output / "runs" / f"{run.init_from}-{seed}" if run.init_from else None,
-        backbone_checkpoints=read_backbone_checkpoints(args.output / "dataset"),
+        init_from=experiment.output / "runs" / f"{run.init_from}-{seed}" if run.init_from else None,
+        backbone_checkpoints=read_backbone_checkpoints(experiment.output / "dataset"),
     )
     metrics = {title: metrics[f"eval_{key}"] for title, key in METRICS.items()}
     print(
@@ -193,48 +217,60 @@ def table(metrics: dict[str, list[dict[str, float]]], sizes: dict[str, int]) -> 
     return "\n".join(lines)
 
 
-def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("captioner", type=Path, help="captioner of train_demo_captioner.py")
-    parser.add_argument("output", type=Path, help="folder for videos, corpus, features, datasets and runs")
-    parser.add_argument("--clip", type=Path, default=demo_checkpoint() / "backbones" / "clip", help="CLIP checkpoint")
-    parser.add_argument("--num-videos", type=int, default=300, help="videos that are captioned")
-    parser.add_argument("--num-labeled", type=int, default=50, help="of these, videos with one labeled query")
-    parser.add_argument("--num-held-out", type=int, default=60, help="videos to measure on")
-    parser.add_argument(
-        "--split",
-        choices=[split for split in SPLITS if split != "train"],
-        default="test",
-        help="family of the held-out videos",
-    )
-    parser.add_argument("--world-seed", type=int, default=0, help="seed of the world")
+def main(
+    captioner: Annotated[Path, typer.Argument(help="Captioner that train_demo_captioner.py trained.")],
+    output: Annotated[Path, typer.Argument(help="Folder for videos, corpus, features, datasets and runs.")],
+    clip: Annotated[Path, typer.Option(help="CLIP checkpoint. Default: the demo's.")] = DEMO_CLIP,
+    num_videos: Annotated[int, typer.Option(help="Videos to caption.")] = 300,
+    num_labeled: Annotated[int, typer.Option(help="How many of them get one labeled query.")] = 50,
+    num_held_out: Annotated[int, typer.Option(help="Videos to measure on.")] = 60,
+    split: Annotated[
+        Literal["validation", "test", "demo"], typer.Option(help="Family of the held-out videos.")
+    ] = "test",
+    world_seed: Annotated[int, typer.Option(help="Seed of the world.")] = 0,
     # Clips of 1 s and intervals of 5 s: both half of the released corpus's.
-    parser.add_argument("--interval-length", type=float, default=5.0, help="seconds between captioned frames")
-    parser.add_argument("--pretraining-steps", type=int, default=800, help="also of the run on all queries")
-    parser.add_argument("--finetuning-steps", type=int, default=1_200, help="with and without pretraining")
-    parser.add_argument("--all-labels", action="store_true", help="also train on all queries, as an upper mark")
-    parser.add_argument("--batch-size", type=int, default=16)
-    parser.add_argument("--learning-rate", type=float, default=1e-3)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[2018, 2019, 2020])
-    parser.add_argument("--num-threads", type=int, default=1)
-    return parser.parse_args(arguments)
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Runs the experiment and prints the table."""
-    args = parse_arguments(arguments)
-    torch.set_num_threads(args.num_threads)
+    interval_length: Annotated[float, typer.Option(help="Seconds between captioned frames.")] = 5.0,
+    pretraining_steps: Annotated[int, typer.Option(help="Also those of the run on all queries.")] = 800,
+    finetuning_steps: Annotated[int, typer.Option(help="With and without pretraining.")] = 1_200,
+    all_labels: Annotated[
+        bool, typer.Option("--all-labels", help="Also train on all queries, as an upper mark.")
+    ] = False,
+    batch_size: Annotated[int, typer.Option()] = 16,
+    learning_rate: Annotated[float, typer.Option()] = 1e-3,
+    seed: Annotated[list[int] | None, typer.Option(help="Repeatable. Default: 2018, 2019 and 2020.")] = None,
+    num_threads: Annotated[int, typer.Option(help="CPU threads.")] = 1,
+) -> None:
+    """Run the experiment and print the table."""
+    experiment = Experiment(
+        captioner=captioner,
+        output=output,
+        clip=clip,
+        num_videos=num_videos,
+        num_labeled=num_labeled,
+        num_held_out=num_held_out,
+        split=split,
+        world_seed=world_seed,
+        interval_length=interval_length,
+        pretraining_steps=pretraining_steps,
+        finetuning_steps=finetuning_steps,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        num_threads=num_threads,
+    )
+    torch.set_num_threads(num_threads)
     start = time.perf_counter()
-    tables = build_dataset(args, render(args))
+    tables = build_dataset(experiment, render(experiment))
     prepared = time.perf_counter()
-    names = [name for name in RUNS if name != "all_labels" or args.all_labels]
-    metrics = {name: [train(args, name, seed, tables) for seed in args.seeds] for name in names}
+    names = [name for name in RUNS if name != "all_labels" or all_labels]
+    seeds = seed or [2018, 2019, 2020]
+    metrics = {name: [train(experiment, name, seed, tables) for seed in seeds] for name in names}
     print(table(metrics, {split: len(rows) for split, rows in tables.items()}))
     print(
         f"Videos, captions and features took {prepared - start:.0f} s, training {time.perf_counter() - prepared:.0f} s, "
-        f"on {args.num_threads} CPU thread(s)"
+        f"on {num_threads} CPU thread(s)"
     )
 
 
 if __name__ == "__main__":
-    main()
+    with errors_as_lines():
+        typer.run(main)

@@ -1,25 +1,27 @@
-"""Time a training step and inference of the full-size VideoLights-B, in units that carry between machines.
+"""Time a training step and inference of the full-size VideoLights-B, in units that compare between machines.
 
     python benchmarks/speed.py [--threads 2] [--rounds 8] [--device cpu] [--dtype float32] [--compile]
 
 One *unit* is the time of a forward and backward pass of `torch.nn.TransformerEncoder` (3 layers, width 256, 8 heads,
 FFN 1024) on a (32, 76, 256) batch in float32; a *forward unit* is its forward pass. Rounds of units and of the model
-alternate, and medians are divided, so that a busy machine slows both alike. The released code, measured the same way
-on two CPU threads, takes 9.88 units a training step, 5.88 forward units for a batch of 32 at inference, and 0.604 for
-a single video.
+alternate and medians are divided, so that a busy machine slows both alike. The released code, measured the same way on
+two CPU threads, takes 9.88 units per training step, 5.88 forward units for inference on a batch of 32, and 0.604 for a
+single video.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import statistics
 import time
 from collections.abc import Callable
+from typing import Annotated, Literal
 
 import torch
+import typer
 
 from videolights_hf import VideoLightsConfig, VideoLightsForMomentRetrieval
+from videolights_hf.cli.terminal import errors_as_lines
 
 RELEASE = {"train_step_in_units": 9.875, "inference_in_forward_units": 5.879, "single_in_forward_units": 0.604}
 
@@ -66,27 +68,30 @@ def make_labels(size: int, device: str) -> dict[str, torch.Tensor]:
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=8)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16", "float16"])
-    parser.add_argument("--compile", action="store_true", help="compile the inference path")
-    args = parser.parse_args()
-    torch.set_num_threads(args.threads)
+def main(
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 2,
+    rounds: Annotated[int, typer.Option(min=1, help="Alternating rounds.")] = 8,
+    device: Annotated[str, typer.Option(help="Where to run.")] = "cpu",
+    dtype_name: Annotated[
+        Literal["float32", "bfloat16", "float16"], typer.Option("--dtype", help="Type that the model computes in.")
+    ] = "float32",
+    compiled: Annotated[bool, typer.Option("--compile", help="Compile the inference path.")] = False,
+) -> None:
+    """Print a JSON report of times and ratios."""
+    setting = {**locals(), "torch": torch.__version__}
+    torch.set_num_threads(threads)
     torch.manual_seed(0)
     torch.backends.mha.set_fastpath_enabled(False)
-    dtype = getattr(torch, args.dtype)
+    dtype = getattr(torch, dtype_name)
 
     config = VideoLightsConfig.from_preset("videolights-b", "qvhighlights")
-    model = VideoLightsForMomentRetrieval(config).to(args.device, dtype)
+    model = VideoLightsForMomentRetrieval(config).to(device, dtype)
     # `Trainer` uses the fused optimizer by default.
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, weight_decay=1e-4, fused=True)
-    infer = torch.compile(model) if args.compile else model
-    batch, labels = make_batch(config, 32, 32, args.device, dtype), make_labels(32, args.device)
-    single = make_batch(config, 1, 16, args.device, dtype)
-    unit, forward_unit = make_unit(args.device)
+    infer = torch.compile(model) if compiled else model
+    batch, labels = make_batch(config, 32, 32, device, dtype), make_labels(32, device)
+    single = make_batch(config, 1, 16, device, dtype)
+    unit, forward_unit = make_unit(device)
 
     def train_step() -> None:
         model.train()
@@ -110,11 +115,11 @@ def main() -> None:
     }
 
     def seconds(work: Callable[[], None]) -> float:
-        if args.device.startswith("cuda"):
+        if device.startswith("cuda"):
             torch.cuda.synchronize()
         start = time.perf_counter()
         work()
-        if args.device.startswith("cuda"):
+        if device.startswith("cuda"):
             torch.cuda.synchronize()
         return time.perf_counter() - start
 
@@ -122,7 +127,7 @@ def main() -> None:
         for _ in range(2):
             work()
     times = {name: [] for name in works}
-    for _ in range(args.rounds):
+    for _ in range(rounds):
         for name, work in works.items():
             times[name].append(seconds(work))
     medians = {name: statistics.median(values) for name, values in times.items()}
@@ -132,7 +137,7 @@ def main() -> None:
         "single_in_forward_units": medians["single"] / medians["forward_unit"],
     }
     report = {
-        "setting": {**vars(args), "torch": torch.__version__},
+        "setting": setting,
         "seconds": medians,
         "ratios": ratios,
         "release_over_ours": {name: RELEASE[name] / ratio for name, ratio in ratios.items()},
@@ -141,4 +146,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with errors_as_lines():
+        typer.run(main)

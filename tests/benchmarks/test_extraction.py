@@ -1,5 +1,4 @@
 import json
-import sys
 
 import torch
 
@@ -7,13 +6,11 @@ from benchmarks.extraction import main
 from tests.support.corpora import write_corpus, write_numbered
 
 
-def test_each_backbone_is_measured_alone_and_all_together(tmp_path, capsys, monkeypatch):
+def test_each_backbone_is_measured_alone_and_all_together(tmp_path, capsys):
     write_corpus(tmp_path, 2)
     write_numbered(tmp_path / "third.mp4", 20, 5)
-    options = ["--random", "small", "--backbones", "clip,blip2", "--batch-sizes", "clip=3"]
-    monkeypatch.setattr(sys, "argv", ["extraction.py", str(tmp_path), *options])
     threads = torch.get_num_threads()
-    main()
+    main(str(tmp_path), ["clip", "blip2"], random="small", backbone_batch_size=["clip=3"])
     torch.set_num_threads(threads)
     report = json.loads(capsys.readouterr().out)
     assert list(report["runs"]) == ["clip", "blip2", "clip+blip2"]

@@ -26,13 +26,9 @@ def captioner(tmp_path) -> Path:
 @pytest.mark.slow
 def test_experiment_leads_from_nothing_to_a_table_and_goes_on_where_it_stopped(captioner, capsys, tmp_path):
     output = tmp_path / "gain"
-    arguments = [
-        *(str(captioner), str(output)),
-        *("--num-videos", "3", "--num-labeled", "2", "--num-held-out", "1", "--interval-length", "20"),
-        *("--pretraining-steps", "2", "--finetuning-steps", "1", "--batch-size", "2", "--seeds", "1", "2"),
-        "--all-labels",
-    ]
-    main(arguments)
+    settings = {"num_videos": 3, "num_labeled": 2, "num_held_out": 1, "interval_length": 20.0, "all_labels": True}
+    settings |= {"pretraining_steps": 2, "finetuning_steps": 1, "batch_size": 2, "seed": [1, 2]}
+    main(captioner, output, **settings)
     printed = capsys.readouterr().out
 
     tables = load_feature_dataset(output / "dataset")
@@ -62,10 +58,10 @@ def test_experiment_leads_from_nothing_to_a_table_and_goes_on_where_it_stopped(c
     results = {path: path.stat().st_mtime_ns for path in (output / "runs").glob("*.json")}
     assert len(results) == 2 * len(RUNS)
     assert all(set(json.loads(path.read_text())["metrics"]) == set(METRICS) for path in results)
-    main(arguments)
+    main(captioner, output, **settings)
     assert {path: path.stat().st_mtime_ns for path in results} == results
     assert [line for line in capsys.readouterr().out.splitlines() if line.startswith("| ")] == rows
-    main([*arguments, "--learning-rate", "0.01"])
+    main(captioner, output, **settings, learning_rate=0.01)
     assert [line for line in capsys.readouterr().out.splitlines() if line.startswith("| ")] != rows
 
 
