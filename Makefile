@@ -4,19 +4,31 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO_OUTPUT ?= demo_output
 
-.PHONY: demo test lint clean
+.PHONY: help demo test lint format typecheck docs clean
 
-demo: $(VENV)/.done
+help:  ## list the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
+
+demo: $(VENV)/.done  ## find moments in a bundled video and draw them beside the truth
 	$(BIN)/python examples/demo.py --output $(DEMO_OUTPUT)
 
-test: $(VENV)/.done lint
+test: $(VENV)/.done lint  ## lint, type-check, run all tests
 	$(BIN)/python -m pytest -n auto --cov --cov-report=term --cov-fail-under=90
 
-lint: $(VENV)/.done
+lint: $(VENV)/.done typecheck  ## check style, types and spelling
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
 	$(BIN)/typos
+
+format: $(VENV)/.done  ## format and mend what ruff can mend
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+typecheck: $(VENV)/.done  ## check types
+	$(BIN)/mypy
+
+docs: $(VENV)/.docs  ## build the documentation in site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 $(VENV)/.done: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed")'
@@ -26,5 +38,9 @@ $(VENV)/.done: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[train,video,viz,dev]"
 	touch $@
 
-clean:
-	rm -rf $(VENV) $(DEMO_OUTPUT) .pytest_cache .ruff_cache .coverage*
+$(VENV)/.docs: $(VENV)/.done
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[docs]"
+	touch $@
+
+clean:  ## remove the environment and everything that was made
+	rm -rf $(VENV) $(DEMO_OUTPUT) site .mypy_cache .pytest_cache .ruff_cache .coverage*

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-# Larger pickles are refused; SlowFast's public one has 138 MB.
+# Larger pickles are refused; the public one of SlowFast has 277 MB.
 MAX_PICKLE_BYTES = 2**31
 
 # What reading a damaged file may raise, whichever library reads it.
