@@ -16,7 +16,7 @@ import typer
 
 from videolights_hf.cli.options import parse_pairs, parse_splits
 from videolights_hf.cli.terminal import errors_as_lines
-from videolights_hf.data import build_feature_dataset
+from videolights_hf.data import BuildSettings, build_feature_dataset
 
 
 def main(
@@ -34,7 +34,7 @@ def main(
         video_folders=parse_pairs(video_features, "--video-features", "NAME=DIR"),
         text_folders=parse_pairs(text_features, "--text-features", "NAME=DIR"),
         dataset=dataset,
-        overwrite=overwrite,
+        settings=BuildSettings(overwrite=overwrite),
     )
     for name, table in tables.items():
         print(f"{name}: {len(table)}")

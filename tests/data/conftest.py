@@ -1,15 +1,16 @@
 """A small corpus on disk, in the layout of the published archives."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from videolights_hf.data.build import build_feature_dataset
+from videolights_hf.data.build import BuildSettings, build_feature_dataset
 
 VIDEO_WIDTHS = {"slowfast": 6, "clip": 4}
+SETTINGS = {field.name for field in fields(BuildSettings)}
 TEXT_WIDTHS = {"clip": 4, "blip2": 3}
 
 
@@ -54,9 +55,9 @@ class Corpus:
             "video_folders": {name: self.root / f"{name}_video" for name in VIDEO_WIDTHS},
             "text_folders": {name: self.root / f"{name}_text" for name in TEXT_WIDTHS},
             "dataset": self.dataset,
-            "progress": False,
         }
-        return build_feature_dataset(self.root / output, **(arguments | changes))
+        settings = {"progress": False} | {name: changes.pop(name) for name in list(changes) if name in SETTINGS}
+        return build_feature_dataset(self.root / output, **(arguments | changes), settings=BuildSettings(**settings))
 
 
 def moment_row(qid, vid, duration=20):

@@ -112,7 +112,7 @@ def test_windows_may_end_with_the_video(tmp_path):
 
 
 def test_a_line_that_is_no_object_is_refused(tmp_path):
-    with pytest.raises(AnnotationError, match="a JSON object is needed, got list"):
+    with pytest.raises(AnnotationError, match="expected a JSON object, found list"):
         read_annotations(write(tmp_path, "[1]"))
 
 

@@ -14,9 +14,9 @@ from datasets import load_from_disk
 
 from videolights_hf.data import build, parts
 from videolights_hf.data.annotations import AnnotationError, read_annotations
-from videolights_hf.data.build import FeatureBuildError
 from videolights_hf.data.collator import VideoLightsDataCollator
 from videolights_hf.data.dataset import FeatureDataset, table_backbones
+from videolights_hf.data.report import FeatureBuildError
 from videolights_hf.data.specs import get_dataset_spec
 from videolights_hf.data.tables import decode_array, export_parquet, load_feature_dataset, row_to_annotation
 from videolights_hf.models.videolights.configuration import VideoLightsConfig
@@ -227,7 +227,7 @@ def test_a_killed_build_is_continued_by_the_next(corpus):
             {{"train": root + "/train.jsonl", "val": root + "/val.jsonl"}},
             {{"slowfast": root + "/slowfast_video", "clip": root + "/clip_video"}},
             {{"clip": root + "/clip_text", "blip2": root + "/blip2_text"}},
-            progress=False,
+            settings=build.BuildSettings(progress=False),
         )
         """
     )
@@ -388,8 +388,7 @@ def test_published_annotations_and_features_in_the_published_layout_become_batch
         {name: tmp_path / f"{name}_features" for name in ("slowfast", "clip", "blip_video")},
         {name: tmp_path / f"{name}_features" for name in ("clip_text", "blip_text")},
         dataset=dataset,
-        strict=True,
-        progress=False,
+        settings=build.BuildSettings(strict=True, progress=False),
     )
     video, text = table_backbones(tables)
     assert (video, text) == (

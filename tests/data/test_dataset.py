@@ -9,7 +9,7 @@ import torch
 from datasets import concatenate_datasets
 from torch.utils.data import DataLoader
 
-from videolights_hf.data import build_feature_dataset
+from videolights_hf.data import BuildSettings, build_feature_dataset
 from videolights_hf.data.collator import VideoLightsDataCollator
 from videolights_hf.data.dataset import FeatureDataset, ItemBuilder, table_backbones
 from videolights_hf.models.videolights.configuration import VideoLightsConfig
@@ -211,7 +211,7 @@ def test_features_are_read_from_disk_and_do_not_fill_the_memory(tmp_path):
         {"test": tmp_path / "test.jsonl"},
         {"big": tmp_path / "video"},
         {"clip": tmp_path / "text"},
-        progress=False,
+        settings=BuildSettings(progress=False),
     )
     script = textwrap.dedent(
         f"""

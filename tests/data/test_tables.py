@@ -48,5 +48,5 @@ def test_the_packages_names_resolve():
         assert getattr(videolights_hf.data, name) is not None
     assert videolights_hf.data.export_parquet is export_parquet
     assert set(videolights_hf.data.__all__) <= set(dir(videolights_hf.data))
-    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+    with pytest.raises(AttributeError, match="attribute nothing"):
         _ = videolights_hf.data.nothing

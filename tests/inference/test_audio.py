@@ -15,7 +15,7 @@ from tests.support.videos import numbered_frames, write_video
 from videolights_hf import VideoFeatures, VideoLightsForMomentRetrieval, VideoLightsProcessor
 from videolights_hf.cli.main import app
 from videolights_hf.data import FeatureDataset, StreamingFeatureDataset, VideoLightsDataCollator
-from videolights_hf.data.build import build_feature_dataset
+from videolights_hf.data.build import BuildSettings, build_feature_dataset
 from videolights_hf.data.tables import export_parquet
 from videolights_hf.training import evaluate_checkpoint, load_recipe, train_recipe
 from videolights_hf.training.run import build_model, fit_config_to_data
@@ -79,7 +79,7 @@ def run(tmp_path_factory):
         {"clip": root / "clip_features"},
         {"clip": root / "clip_text_features"},
         audio_folder=root / "audio_features",
-        progress=False,
+        settings=BuildSettings(progress=False),
     )
     metrics = train_recipe(brief(), tables, root / "model")
     processor = VideoLightsProcessor.from_config(

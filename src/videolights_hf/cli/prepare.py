@@ -55,12 +55,13 @@ def prepare(
         --video-features slowfast=DIR --video-features clip=DIR --text-features clip=DIR
     """
     from videolights_hf.data import (
+        BuildSettings,
         build_feature_dataset,
         export_parquet,
         get_dataset_spec,
         push_feature_dataset,
     )
-    from videolights_hf.data.build import REPORT_FILE
+    from videolights_hf.data.report import REPORT_FILE
 
     if private and push_to_hub is None:
         raise typer.BadParameter("only an uploaded dataset can be private: give --push-to-hub", param_hint="--private")
@@ -74,10 +75,9 @@ def prepare(
         text_folders=parse_pairs(text_features, "--text-features", "NAME=DIR"),
         audio_folder=audio_features,
         dataset=spec,
-        strict=strict,
-        num_proc=num_proc,
-        length_tolerance=length_tolerance,
-        overwrite=overwrite,
+        settings=BuildSettings(
+            strict=strict, num_proc=num_proc, length_tolerance=length_tolerance, overwrite=overwrite
+        ),
     )
     if parquet is not None:
         export_parquet(tables, parquet)

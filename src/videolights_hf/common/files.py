@@ -110,7 +110,7 @@ def read_json_object(path: str | os.PathLike) -> dict[str, Any] | None:
         ValueError: It does not hold a JSON object.
     """
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        content = json.loads(Path(path).read_text(encoding="utf-8", errors="surrogatepass"))
     except FileNotFoundError:
         return None
     except (ValueError, RecursionError) as error:

@@ -68,7 +68,7 @@ def write_json_lines(path: str | os.PathLike, rows: Iterable[Mapping[str, Any]])
 
 def _parse(line: bytes) -> tuple[dict[str, Any], str | None]:
     try:
-        row = json.loads(line.decode("utf-8-sig", "surrogatepass"))
+        row = json.loads(line.decode("utf-8-sig", "surrogatepass"), object_pairs_hook=_object)
     except RecursionError:
         return {}, "not JSON that can be read (nested too deeply)"
     except ValueError as error:
@@ -76,3 +76,13 @@ def _parse(line: bytes) -> tuple[dict[str, Any], str | None]:
     if not isinstance(row, dict):
         return {}, f"expected a JSON object, found {type(row).__name__}"
     return row, None
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object, in which a key may not occur twice: which of the values was meant?"""
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        keys = [key for key, _ in pairs]
+        repeated = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"the key {repeated!r} occurs twice in one object")
+    return content

@@ -32,7 +32,6 @@ def locked_folder(folder: str | os.PathLike) -> Iterator[None]:
     Raises:
         FolderInUseError: Another process holds it.
     """
-    Path(folder).mkdir(parents=True, exist_ok=True)
     path = Path(folder, LOCK_FILE)
     descriptor = _open_locked(path)
     try:
@@ -48,7 +47,11 @@ def locked_folder(folder: str | os.PathLike) -> Iterator[None]:
 
 def _open_locked(path: Path) -> int:
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        except FileNotFoundError:  # the holder before has just removed the whole folder
+            continue
         try:
             _lock(descriptor)
         except OSError as error:

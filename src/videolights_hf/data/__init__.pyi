@@ -1,10 +1,12 @@
-from .annotations import AnnotationError, domains_of, read_annotations, select_domain
-from .build import FeatureBuildError, build_feature_dataset
+from .annotations import AnnotationError, domains_of, read_annotations, select_domain, time_axis
+from .build import BuildSettings, build_feature_dataset
 from .collator import VideoLightsDataCollator
-from .dataset import FeatureDataset, ItemBuilder, table_backbones
+from .coverage import MomentCoverage
+from .dataset import FeatureDataset, Item, ItemBuilder, QueryWindow, table_backbones
 from .features import FeatureFileError
-from .labels import LABEL_RULES, draw_generator, make_labels
+from .labels import LABEL_RULES, Labels, draw_generator, make_labels
 from .provenance import read_backbone_checkpoints
+from .report import FeatureBuildError
 from .specs import DATASETS, DatasetSpec, get_dataset_spec
 from .streaming import StreamingFeatureDataset
 from .tables import export_parquet, load_feature_dataset, push_feature_dataset
@@ -13,11 +15,16 @@ __all__ = [
     "DATASETS",
     "LABEL_RULES",
     "AnnotationError",
+    "BuildSettings",
     "DatasetSpec",
     "FeatureBuildError",
     "FeatureDataset",
     "FeatureFileError",
+    "Item",
     "ItemBuilder",
+    "Labels",
+    "MomentCoverage",
+    "QueryWindow",
     "StreamingFeatureDataset",
     "VideoLightsDataCollator",
     "build_feature_dataset",
@@ -32,4 +39,5 @@ __all__ = [
     "read_backbone_checkpoints",
     "select_domain",
     "table_backbones",
+    "time_axis",
 ]

@@ -1,20 +1,21 @@
-"""Annotation files: JSON Lines, one query a line, checked line by line."""
+"""Annotation files: JSON Lines, one query per line, checked line by line."""
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from ..common.json_lines import FileProblemsError
+from ..common.json_lines import FileProblemsError, iterate_json_lines
 from ..common.messages import unknown_name
+from ..common.time_axis import TimeAxis, count_clips
 from .specs import DatasetSpec, get_dataset_spec
 
 # Durations are written with two or three digits while windows are not always cut to them.
 _TIME_TOLERANCE = 1e-3
+# Clip ids are stored as 32-bit numbers.
+_MAX_CLIP_ID = 2**31 - 1
 _LABEL_FIELDS = ("relevant_windows", "relevant_clip_ids", "saliency_scores", "label")
 _REQUIRED_FIELDS = {
     "graded": ("relevant_windows", "relevant_clip_ids", "saliency_scores"),
@@ -22,7 +23,7 @@ _REQUIRED_FIELDS = {
     "annotators": ("label", "domain"),
     "binary": ("label", "domain"),
 }
-_LABEL_RANGES = {"annotators": (1, 5), "binary": (0, 1)}
+_LABEL_RANGES: dict[str, tuple[float, float]] = {"annotators": (1, 5), "binary": (0, 1)}
 
 
 class AnnotationError(FileProblemsError):
@@ -34,51 +35,43 @@ class AnnotationError(FileProblemsError):
 def read_annotations(
     path: str | os.PathLike, dataset: str | DatasetSpec = "custom", domain: str | None = None
 ) -> list[dict[str, Any]]:
-    """Reads and checks a file of annotations.
+    """Read and check a file of annotations.
 
-    Every row has `qid`, `query`, `vid` and `duration` (seconds; for TVSum, clips). A labelled row also has what its
+    Every row has `qid`, `query`, `vid` and `duration` (seconds; for TVSum, clips). A labeled row also has what its
     dataset's label rule needs: `relevant_windows` (start and end in seconds), `relevant_clip_ids` with
     `saliency_scores` (0 to 4 per annotator; any numbers in a pretraining corpus), or `label` (clips x annotators)
-    with `domain`. Rows of a test split may have no labels, but not some of them. Fields that are not known here are
-    kept.
+    with `domain`. Rows of a test split may have no labels, but then none may. Unknown fields are kept.
 
     Args:
         path: A JSON Lines file.
         dataset: A key of `DATASETS`, or a spec.
-        domain: Keep the rows of this domain alone.
+        domain: Keep only the rows of this domain.
 
     Raises:
         AnnotationError: Naming file and line, for a line that is not JSON, a field that is missing or of the wrong
             kind, a window that is reversed, empty or outside the video, a relevant clip outside the video, or a qid
-            that occurs twice; for a file without annotations.
-        ValueError: For an unknown dataset or domain, with the nearest known one.
-        FileNotFoundError: If there is no such file.
+            that occurs twice; also for a file without annotations.
+        ValueError: Unknown dataset or domain; the message names the nearest known one.
+        FileNotFoundError: There is no such file.
     """
     spec = get_dataset_spec(dataset)
     problems: list[str] = []
     rows: list[dict[str, Any]] = []
     first_line: dict[str, int] = {}
-    unlabelled: list[int] = []
-    for number, line in enumerate(Path(path).read_bytes().splitlines(), 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line.decode("utf-8-sig"))
-        except ValueError as error:
-            problems.append(f"{path}:{number}: not JSON ({error})")
-            continue
-        faults = row_faults(row, spec)
+    unlabeled: list[int] = []
+    for number, row, fault in iterate_json_lines(path):
+        faults = [fault] if fault is not None else row_faults(row, spec)
         if not faults:
             qid = str(row["qid"])
             if qid in first_line:
                 faults.append(f"qid {row['qid']!r} is already on line {first_line[qid]}; qids must be unique")
             first_line.setdefault(qid, number)
-            if not is_labelled(row):
-                unlabelled.append(number)
+            if not is_labeled(row):
+                unlabeled.append(number)
         problems += [f"{path}:{number}: {fault}" for fault in faults]
         rows.append(row)
-    if unlabelled and len(unlabelled) < len(rows):
-        problems += [f"{path}:{number}: no labels, while other lines have them" for number in unlabelled]
+    if unlabeled and len(unlabeled) < len(rows):
+        problems += [f"{path}:{number}: no labels, while other lines have them" for number in unlabeled]
     if not problems and not rows:
         problems.append(f"{path}: no annotations; an empty split cannot be used")
     if problems:
@@ -86,7 +79,7 @@ def read_annotations(
     return rows if domain is None else select_domain(rows, domain)
 
 
-def is_labelled(row: Mapping[str, Any]) -> bool:
+def is_labeled(row: Mapping[str, Any]) -> bool:
     """Whether a row has labels of any kind (a test split may have none)."""
     return any(row.get(field) is not None for field in _LABEL_FIELDS)
 
@@ -100,7 +93,7 @@ def select_domain(rows: Sequence[dict[str, Any]], domain: str) -> list[dict[str,
     """The rows of one domain (TVSum, YouTube Highlights).
 
     Raises:
-        ValueError: If no row has the domain, with the nearest one that exists.
+        ValueError: No row has the domain; the message names the nearest one that exists.
     """
     known = domains_of(rows)
     if domain not in known:
@@ -111,57 +104,76 @@ def select_domain(rows: Sequence[dict[str, Any]], domain: str) -> list[dict[str,
 
 
 def expected_num_clips(row: Mapping[str, Any], clip_length: float) -> int:
-    """How many clips the annotation implies: rows of `label`, else duration over clip length, rounded up."""
+    """How many clips the annotation implies: rows of `label`, else `count_clips` of the duration."""
     if row.get("label"):
         return len(row["label"])
-    return max(1, math.ceil(row["duration"] / clip_length - 1e-6))
+    return count_clips(row["duration"], clip_length)
 
 
-def row_faults(row: Any, spec: DatasetSpec) -> list[str]:
+def time_axis(row: Mapping[str, Any], num_clips: int, clip_length: float, first_clip: int = 0) -> TimeAxis:
+    """The time axis of a query whose model input has `num_clips` clips, from `first_clip` of the video on.
+
+    Where a row scores every clip, these count the video: TVSum gives the number of clips as duration, and YouTube
+    Highlights has clips of 100 frames, whatever `clip_length` says.
+    """
+    duration = len(row["label"]) * clip_length if row.get("label") else row["duration"]
+    return TimeAxis(duration - first_clip * clip_length, num_clips, clip_length, first_clip)
+
+
+def row_faults(row: Mapping[str, Any], spec: DatasetSpec) -> list[str]:
     """What is wrong with one annotation row; empty if nothing is."""
-    if not isinstance(row, dict):
-        return [f"a JSON object is needed, got {type(row).__name__}"]
     faults = []
-    if not _is_text(row.get("qid")) and (not isinstance(row.get("qid"), int) or isinstance(row["qid"], bool)):
+    if not is_qid(row.get("qid")):
         faults.append("'qid' must be a number or a non-empty string")
     for field in ("query", "vid"):
         if not _is_text(row.get(field)):
             faults.append(f"{field!r} must be a non-empty string")
-    if not _is_number(row.get("duration")) or row["duration"] <= 0:
+    if not is_number(row.get("duration")) or row["duration"] <= 0:
         faults.append("'duration' must be a positive number of seconds")
     if row.get("domain") is not None and not _is_text(row["domain"]):
         faults.append("'domain' must be a non-empty string")
-    if faults or not is_labelled(row):
+    if faults or not is_labeled(row):
         return faults
     missing = [field for field in _REQUIRED_FIELDS.get(spec.label_rule, ()) if row.get(field) is None]
     if missing:
-        return [f"{', '.join(map(repr, missing))} missing; dataset {spec.name!r} needs it for a labelled query"]
+        return [f"{', '.join(map(repr, missing))} missing; dataset {spec.name!r} needs it for a labeled query"]
     if row.get("relevant_windows") is not None:
         faults += _window_faults(row["relevant_windows"], row["duration"])
+    if row.get("label") is not None:
+        faults += _label_faults(row["label"], spec.label_rule)
     if row.get("relevant_clip_ids") is not None or row.get("saliency_scores") is not None:
         faults += _score_faults(row, spec)
-    if row.get("label") is not None:
-        faults += _label_faults(row, spec)
     return faults
 
 
-def _is_text(value: Any) -> bool:
+def is_qid(value: object) -> bool:
+    """Whether a value can be the id of a query: a whole number or text, but not True, which Python counts as 1."""
+    return _is_text(value) or (isinstance(value, int) and not isinstance(value, bool))
+
+
+def is_number(value: object) -> bool:
+    """Whether a value is a finite number that a float can hold; True and False are not."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number of more than 308 digits
+        return False
+
+
+def _is_text(value: object) -> bool:
     try:
         return isinstance(value, str) and bool(value.strip().encode())
     except UnicodeEncodeError:  # JSON can spell half of a surrogate pair, which no file can hold
         return False
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-
-
 def _window_faults(windows: Any, duration: float) -> list[str]:
     if not isinstance(windows, list) or not windows:
-        return ["'relevant_windows' must be a list of [start, end]; leave it out for an unlabelled query"]
+        return ["'relevant_windows' must be a list of [start, end]; leave it out for an unlabeled query"]
     faults = []
     for window in windows:
-        if not (isinstance(window, list) and len(window) == 2 and all(map(_is_number, window))):
+        if not (isinstance(window, list) and len(window) == 2 and all(map(is_number, window))):
             faults.append(f"window {window!r} is not [start, end] in seconds")
         elif window[1] <= window[0]:
             faults.append(f"window {window} is empty or reversed; its start must come before its end")
@@ -177,22 +189,30 @@ def _score_faults(row: Mapping[str, Any], spec: DatasetSpec) -> list[str]:
     if not all(isinstance(clip, int) and not isinstance(clip, bool) for clip in ids) or len(set(ids)) < len(ids):
         return ["'relevant_clip_ids' must be whole numbers, each once"]
     faults = []
-    outside = [clip for clip in ids if clip < 0 or clip * spec.clip_length >= row["duration"]]
+    outside = [
+        clip for clip in ids if not 0 <= clip <= _MAX_CLIP_ID or clip >= count_clips(row["duration"], spec.clip_length)
+    ]
     if outside:
         faults.append(f"relevant clips {outside} are outside the video of {row['duration']} s")
     if _width(scores) is None:
         faults.append("'saliency_scores' must hold the same number of scores for every clip")
-    elif spec.rule_for(row) == "graded" and not all(0 <= score <= 4 for clip in scores for score in clip):
+    elif _grades(row, spec) and not all(0 <= score <= 4 for clip in scores for score in clip):
         # Only annotators grade; the scores of a synthetic corpus are what its scorer makes them.
         faults.append("'saliency_scores' must hold scores from 0 to 4")
     return faults
 
 
-def _label_faults(row: Mapping[str, Any], spec: DatasetSpec) -> list[str]:
-    label = row["label"]
-    if not isinstance(label, list) or _width(label) is None:
+def _grades(row: Mapping[str, Any], spec: DatasetSpec) -> bool:
+    return spec.label_rule == "graded" or (spec.label_rule == "auto" and not row.get("label"))
+
+
+def _label_faults(label: Any, label_rule: str) -> list[str]:
+    width = _width(label) if isinstance(label, list) else None
+    if width is None:
         return ["'label' must hold the same number of scores for every clip"]
-    low, high = _LABEL_RANGES.get(spec.rule_for(row), (-math.inf, math.inf))
+    if label_rule == "auto":
+        label_rule = "binary" if width == 1 else "annotators"
+    low, high = _LABEL_RANGES.get(label_rule, (-math.inf, math.inf))
     if not all(low <= score <= high for clip in label for score in clip):
         return [f"'label' must hold scores from {low} to {high}"]
     return []
@@ -200,7 +220,7 @@ def _label_faults(row: Mapping[str, Any], spec: DatasetSpec) -> list[str]:
 
 def _width(rows: list) -> int | None:
     """The number of columns of a rectangular list of numbers; `None` for anything else."""
-    if not rows or not all(isinstance(row, list) and row and all(map(_is_number, row)) for row in rows):
+    if not rows or not all(isinstance(row, list) and row and all(map(is_number, row)) for row in rows):
         return None
     widths = {len(row) for row in rows}
     return widths.pop() if len(widths) == 1 else None

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-import collections
+import contextlib
 import json
 import logging
 import os
 import re
 import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from datasets import Dataset, DatasetDict, Features, load_from_disk
 from tqdm.auto import tqdm
 
+from ..common.batches import iterate_batches
+from ..common.files import write_json
+from ..common.locks import FolderInUseError, locked_folder
 from .annotations import expected_num_clips, read_annotations
-from .parts import FeatureReader, Part, Problem, chunks, digest, write_parts
+from .parts import FeatureReader, Part, Problem, digest, write_parts
+from .report import REPORT_FILE, BuildResult, FeatureBuildError, count_problems, list_problems, read_report
 from .specs import DatasetSpec, get_dataset_spec
 from .tables import (
     AUDIO,
@@ -31,22 +35,62 @@ from .tables import (
 
 logger = logging.getLogger(__name__)
 
-REPORT_FILE = "build_report.json"
 _VIDEOS_PER_PART = 64
 _QUERIES_PER_PART = 512
-_LISTED_PROBLEMS = 20
 
 
-class FeatureBuildError(ValueError):
-    """Feature files are missing or cannot be used, and `strict` was asked for.
+@dataclass(frozen=True)
+class BuildSettings:
+    """How a feature dataset is built.
 
     Attributes:
-        problems: All of them.
+        strict: Raise instead of leaving videos or queries out.
+        length_tolerance: By how many clips the features of a video may be shorter or longer than its annotation
+            implies. They are cut to the shortest backbone when they are used.
+        max_video_length: Clips that the model will see, by default that of a config. Nothing is cut here; moments
+            beyond are counted in the report, and one warning says how to train on them.
+        num_proc: Processes that read in parallel.
+        overwrite: Build again where the output already holds a feature dataset, and replace it.
+        progress: Show a progress bar.
+
+    Raises:
+        ValueError: A setting makes no sense.
     """
 
-    def __init__(self, problems: Sequence[Problem]) -> None:
-        self.problems = list(problems)
-        super().__init__(f"{_counted(self.problems)}:\n{_listed(self.problems)}")
+    strict: bool = False
+    length_tolerance: int = 2
+    max_video_length: int = 75
+    num_proc: int = 1
+    overwrite: bool = False
+    progress: bool = True
+
+    def __post_init__(self) -> None:
+        for name, lowest in (("num_proc", 1), ("max_video_length", 1), ("length_tolerance", 0)):
+            if getattr(self, name) < lowest:
+                raise ValueError(f"{name} must be at least {lowest}, got {getattr(self, name)}.")
+
+
+@dataclass(frozen=True)
+class _Sources:
+    """What a dataset is built from: rows and spec of each split, and the folders of features."""
+
+    splits: dict[str, list[dict[str, Any]]]
+    specs: dict[str, DatasetSpec]
+    video: dict[str, str | os.PathLike]
+    text: dict[str, str | os.PathLike]
+
+    def settings(self, length_tolerance: int) -> dict[str, Any]:
+        """What decides the content of a dataset, to be compared with that of one on disk."""
+        specs = {split: asdict(spec) for split, spec in self.specs.items()}
+        different = len(set(self.specs.values())) > 1
+        settings = {
+            "dataset": specs if different else next(iter(specs.values())),
+            "annotations": {split: digest(rows) for split, rows in self.splits.items()},
+            "video_folders": [[name, os.path.abspath(folder)] for name, folder in self.video.items()],
+            "text_folders": [[name, os.path.abspath(folder)] for name, folder in self.text.items()],
+            "length_tolerance": length_tolerance,
+        }
+        return json.loads(json.dumps(settings))
 
 
 def build_feature_dataset(
@@ -56,16 +100,12 @@ def build_feature_dataset(
     text_folders: Mapping[str, str | os.PathLike],
     dataset: str | DatasetSpec | Mapping[str, str | DatasetSpec] = "qvhighlights",
     audio_folder: str | os.PathLike | None = None,
-    strict: bool = False,
-    num_proc: int = 1,
-    length_tolerance: int = 2,
-    overwrite: bool = False,
-    progress: bool = True,
+    settings: BuildSettings | None = None,
 ) -> DatasetDict:
-    """Gathers annotations and features in one memory-mapped dataset on disk.
+    """Gather annotations and features in one memory-mapped dataset on disk.
 
-    A feature file that is missing, truncated, pickled, or of another width or length than it should be is named and
-    counted (in the log and in `build_report.json`); the video, or the query, is left out.
+    A feature file that is missing, truncated, pickled, too large, or of another width or length than it should be is
+    named and counted (in the log and in `build_report.json`); its video or query is left out.
 
     Args:
         output_dir: Where to write. Work in progress is kept in `{output_dir}.incomplete`; calling again after an
@@ -74,15 +114,10 @@ def build_feature_dataset(
         annotations: Split name to JSON Lines file.
         video_folders: Backbone name to folder of its video features, in channel order.
         text_folders: Text encoder name to folder of its token features, in channel order.
-        dataset: A key of `DATASETS`, or a spec; or for each split one of its own, such as a `pretraining` split beside
-            those of QVHighlights. Clip lengths must agree.
+        dataset: A key of `DATASETS`, or a spec; or one for each split, such as a `pretraining` split beside those of
+            QVHighlights. Clip lengths must agree.
         audio_folder: Folder of optional audio features.
-        strict: Raise instead of leaving videos or queries out.
-        num_proc: Processes that read in parallel.
-        length_tolerance: By how many clips the features of a video may be shorter or longer than its annotation
-            implies. They are cut to the shortest backbone when they are used.
-        overwrite: Build again where `output_dir` already holds a feature dataset, and replace it.
-        progress: Show a progress bar.
+        settings: How to build; the defaults of `BuildSettings` if `None`.
 
     Returns:
         The table `"videos"` (`vid`, `num_clips`, `video_{backbone}`), and a table per split (`qid`, `query`, `vid`,
@@ -90,61 +125,46 @@ def build_feature_dataset(
 
     Raises:
         AnnotationError: See `read_annotations`.
-        FeatureBuildError: If `strict` and there is any problem; it has all of them.
-        FileExistsError: If `output_dir` holds something else, or a dataset that was built from other sources.
-        ValueError: For an empty or unusable argument, or a split of which nothing is left.
+        FeatureBuildError: There are problems, and `settings.strict`; it lists all of them.
+        FolderInUseError: Another process builds the same dataset.
+        FileExistsError: `output_dir` holds something else, or a dataset that was built from other sources.
+        ValueError: An empty or unusable argument, or a split of which nothing is left.
     """
+    settings = settings or BuildSettings()
     if not video_folders or AUDIO in video_folders:
         raise ValueError(f"At least one video backbone is needed, and {AUDIO!r} is not a name for one.")
     video_sources = dict(video_folders) | ({AUDIO: audio_folder} if audio_folder is not None else {})
-    _check_arguments(annotations, video_sources, text_folders, num_proc)
+    _check_arguments(annotations, video_sources, text_folders)
     specs = _specs_of(dataset, annotations)
-    spec = _common_spec(specs)
-    output = Path(output_dir)
     splits = {split: read_annotations(path, specs[split]) for split, path in annotations.items()}
-    settings = _settings(specs, splits, video_sources, text_folders, length_tolerance)
-    if output.exists() and _is_built(output, settings, strict, overwrite):
-        return load_from_disk(os.fspath(output))
+    sources = _Sources(splits, specs, video_sources, dict(text_folders))
+    output = Path(output_dir)
     work = output.with_name(output.name + ".incomplete")
-    work.mkdir(parents=True, exist_ok=True)
-
-    expected = {row["vid"]: row for members in splits.values() for row in members}
-    total = len(expected) + sum(map(len, splits.values()))
-    with tqdm(total=total, desc="Reading features", unit=" ids", disable=not progress) as bar:
-
-        def write(parts: list[Part], schema: Features) -> tuple[Dataset, list[Problem]]:
-            return write_parts(parts, work, schema, num_proc, bar)
-
-        parts, schema = _video_parts(expected, video_sources, spec, length_tolerance)
-        videos, problems = write(parts, schema)
-        num_clips = dict(zip(videos["vid"], videos["num_clips"], strict=True))
-        tables = {}
-        for split, (parts, schema) in _query_parts(splits, text_folders, specs, num_clips).items():
-            tables[split], text_problems = write(parts, schema)
-            problems += text_problems
-        bar.update(bar.total - bar.n)  # the queries whose video is left out
-
-    report = _report(settings, splits, tables, len(expected), len(videos), problems)
-    if problems and strict:
-        raise FeatureBuildError(problems)
-    if problems:
-        logger.warning(
-            "%s; %d videos and %d queries are left out:\n%s",
-            _counted(problems),
-            len(expected) - len(videos),
-            sum(len(split["left_out"]) for split in report["queries"].values()),
-            _listed(problems),
-        )
-    for split, table in tables.items():
-        if len(table) == 0:
-            raise ValueError(
-                f"Split {split!r} is empty: none of its {len(splits[split])} queries has all its features. "
-                f"{_counted(problems)}:\n{_listed(problems)}"
-            )
-    return _finish(output, work, DatasetDict({VIDEOS: videos, **tables}), report)
+    identity = sources.settings(settings.length_tolerance)
+    if _is_built(output, identity, settings):
+        _remove_leftover(work)
+        return load_from_disk(os.fspath(output))
+    with locked_folder(work):
+        # Another process may have built it while this one read the annotations.
+        if _is_built(output, identity, settings):
+            shutil.rmtree(work)
+            return load_from_disk(os.fspath(output))
+        result = _write_tables(sources, work, settings)
+        result.check_complete(work)
+        if result.problems and settings.strict:
+            raise FeatureBuildError(result.problems)
+        coverage = result.coverage(settings.max_video_length)
+        result.warn(coverage)
+        for split, table in result.queries.items():
+            if len(table) == 0:
+                raise ValueError(
+                    f"Split {split!r} is empty: none of its {len(splits[split])} queries has all its features. "
+                    f"{count_problems(result.problems)}:\n{list_problems(result.problems)}"
+                )
+        return _finish(output, work, result, result.report(identity, coverage))
 
 
-def _check_arguments(splits: Mapping, video_sources: Mapping, text_folders: Mapping, num_proc: int) -> None:
+def _check_arguments(splits: Mapping, video_sources: Mapping, text_folders: Mapping) -> None:
     for what, names, allowed in (
         ("split", splits, r"\w+"),
         ("video backbone", video_sources, r"[\w-]+"),
@@ -158,8 +178,6 @@ def _check_arguments(splits: Mapping, video_sources: Mapping, text_folders: Mapp
     for folder in [*video_sources.values(), *text_folders.values()]:
         if not Path(folder).is_dir():
             raise ValueError(f"The feature folder {folder} does not exist.")
-    if num_proc < 1:
-        raise ValueError(f"num_proc must be at least 1, got {num_proc}.")
 
 
 def _specs_of(
@@ -181,86 +199,87 @@ def _specs_of(
 
 def _common_spec(specs: Mapping[str, DatasetSpec]) -> DatasetSpec:
     """The spec of the first split, with the file patterns and keys of all."""
-    first = next(iter(specs.values()))
-    fields = ("video_patterns", "text_patterns", "text_keys")
-    together = {
-        field: tuple(dict.fromkeys(value for spec in specs.values() for value in getattr(spec, field)))
-        for field in fields
-    }
-    return replace(first, **together)
+    members = list(specs.values())
+    return replace(
+        members[0],
+        video_patterns=tuple(dict.fromkeys(pattern for spec in members for pattern in spec.video_patterns)),
+        text_patterns=tuple(dict.fromkeys(pattern for spec in members for pattern in spec.text_patterns)),
+        text_keys=tuple(dict.fromkeys(key for spec in members for key in spec.text_keys)),
+    )
 
 
-def _settings(
-    specs: Mapping[str, DatasetSpec],
-    splits: Mapping,
-    video_sources: Mapping,
-    text_folders: Mapping,
-    tolerance: int,
-) -> dict[str, Any]:
-    """What a dataset on disk was built from, to be compared with what is asked for."""
-    different = len(set(specs.values())) > 1
-    settings = {
-        "dataset": {split: asdict(spec) for split, spec in specs.items()}
-        if different
-        else asdict(next(iter(specs.values()))),
-        "annotations": {split: digest(rows) for split, rows in splits.items()},
-        "video_folders": [[name, os.path.abspath(folder)] for name, folder in video_sources.items()],
-        "text_folders": [[name, os.path.abspath(folder)] for name, folder in text_folders.items()],
-        "length_tolerance": tolerance,
-    }
-    return json.loads(json.dumps(settings))
-
-
-def _is_built(output: Path, settings: dict[str, Any], strict: bool, overwrite: bool) -> bool:
+def _is_built(output: Path, identity: dict[str, Any], settings: BuildSettings) -> bool:
     """Whether `output` needs no building; raises if it must not be written either."""
     path = output / REPORT_FILE
     if not path.is_file():
-        if any(output.iterdir()):
+        if output.exists() and (not output.is_dir() or any(output.iterdir())):
             raise FileExistsError(f"{output} is not empty, and no feature dataset; choose another folder.")
         return False
-    if overwrite:
+    if settings.overwrite:
         return False
-    report = json.loads(path.read_text())
-    if report["settings"] != settings:
+    report = read_report(path)
+    if report["settings"] != identity:
         raise FileExistsError(f"{output} was built from other sources; choose another folder or overwrite it.")
     logger.info("%s is already built from these sources.", output)
     problems = [Problem(**problem) for problem in report["problems"]]
-    if problems and strict:
+    if problems and settings.strict:
         raise FeatureBuildError(problems)
     if problems:
-        logger.warning("%s when it was built; overwrite it to try again:\n%s", _counted(problems), _listed(problems))
+        logger.warning(
+            "%s when it was built; overwrite it to try again:\n%s", count_problems(problems), list_problems(problems)
+        )
     return True
 
 
+def _remove_leftover(work: Path) -> None:
+    """Remove the work of a build that was killed between its last two steps, unless another process is at it."""
+    if work.is_dir():
+        with contextlib.suppress(FolderInUseError, PermissionError), locked_folder(work):
+            shutil.rmtree(work)
+
+
+def _write_tables(sources: _Sources, work: Path, settings: BuildSettings) -> BuildResult:
+    expected = {row["vid"]: row for members in sources.splits.values() for row in members}
+    total = len(expected) + sum(map(len, sources.splits.values()))
+    with tqdm(total=total, desc="Reading features", unit=" ids", disable=not settings.progress) as bar:
+
+        def write(parts: list[Part], schema: Features) -> tuple[Dataset, list[Problem]]:
+            return write_parts(parts, work, schema, settings.num_proc, bar)
+
+        videos, video_problems = write(*_video_parts(expected, sources, settings.length_tolerance))
+        num_clips = dict(zip(videos["vid"], videos["num_clips"], strict=True))
+        queries, text_problems = {}, {}
+        for split, (parts, schema) in _query_parts(sources, num_clips).items():
+            queries[split], text_problems[split] = write(parts, schema)
+        bar.update(bar.total - bar.n)  # the queries whose video is left out
+    return BuildResult(sources.splits, videos, queries, video_problems, text_problems)
+
+
 def _video_parts(
-    rows: Mapping[str, dict[str, Any]], folders: Mapping, spec: DatasetSpec, length_tolerance: int
+    rows: Mapping[str, dict[str, Any]], sources: _Sources, length_tolerance: int
 ) -> tuple[list[Part], Features]:
-    reader = FeatureReader.from_folders(folders, list(rows), spec.video_patterns, ("features",), VIDEO_PREFIX)
-    schema = video_schema(list(folders))
+    spec = _common_spec(sources.specs)
+    reader = FeatureReader.from_folders(sources.video, list(rows), spec.video_patterns, ("features",), VIDEO_PREFIX)
+    schema = video_schema(list(sources.video))
     members = [{"vid": vid, "expected": expected_num_clips(row, spec.clip_length)} for vid, row in rows.items()]
     return [
         Part(f"videos-{index:05d}", "vid", part, reader, schema, length_tolerance)
-        for index, part in enumerate(chunks(members, _VIDEOS_PER_PART))
+        for index, part in enumerate(iterate_batches(members, _VIDEOS_PER_PART))
     ], schema
 
 
-def _query_parts(
-    splits: Mapping[str, list[dict[str, Any]]],
-    folders: Mapping,
-    specs: Mapping[str, DatasetSpec],
-    num_clips: Mapping[str, int],
-) -> dict[str, tuple[list[Part], Features]]:
+def _query_parts(sources: _Sources, num_clips: Mapping[str, int]) -> dict[str, tuple[list[Part], Features]]:
     """The parts of every split; a query whose video is left out is in none."""
-    common = _common_spec(specs)
-    qids = [row["qid"] for rows in splits.values() for row in rows]
+    common = _common_spec(sources.specs)
+    qids = [row["qid"] for rows in sources.splits.values() for row in rows]
     patterns = tuple((pattern,) for pattern in common.text_patterns)
-    reader = FeatureReader.from_folders(folders, qids, patterns, common.text_keys, TEXT_PREFIX)
+    reader = FeatureReader.from_folders(sources.text, qids, patterns, common.text_keys, TEXT_PREFIX)
     found = {}
-    for split, rows in splits.items():
-        spec = specs[split]
+    for split, rows in sources.splits.items():
+        spec = sources.specs[split]
         # By split: numbers stay numbers in a submission file, whatever the qids of a split beside it are.
         integer_qids = all(isinstance(row["qid"], int) and abs(row["qid"]) < 2**63 for row in rows)
-        schema = query_schema(list(folders), integer_qids)
+        schema = query_schema(list(sources.text), integer_qids)
         kept = []
         for row in rows:
             if row["vid"] in num_clips:
@@ -269,57 +288,21 @@ def _query_parts(
                 kept.append(annotation_to_row(row) | constants | {"qid": qid, "num_clips": num_clips[row["vid"]]})
         parts = [
             Part(f"{split}-{index:05d}", "qid", part, reader, schema)
-            for index, part in enumerate(chunks(kept, _QUERIES_PER_PART))
+            for index, part in enumerate(iterate_batches(kept, _QUERIES_PER_PART))
         ]
         found[split] = parts, schema
     return found
 
 
-def _report(
-    settings: dict,
-    splits: Mapping,
-    tables: Mapping[str, Dataset],
-    expected: int,
-    written: int,
-    problems: list[Problem],
-) -> dict[str, Any]:
-    left_out = {}
-    for split, rows in splits.items():
-        kept = set(map(str, tables[split]["qid"]))
-        left_out[split] = [row["qid"] for row in rows if str(row["qid"]) not in kept]
-    return {
-        "settings": settings,
-        "videos": {"annotated": expected, "written": written},
-        "queries": {
-            split: {"annotated": len(rows), "written": len(tables[split]), "left_out": left_out[split]}
-            for split, rows in splits.items()
-        },
-        "problems_by_kind": dict(collections.Counter(problem.kind for problem in problems)),
-        "problems": [asdict(problem) for problem in problems],
-    }
-
-
-def _counted(problems: Sequence[Problem]) -> str:
-    counts = collections.Counter(problem.kind for problem in problems)
-    kinds = ", ".join(f"{count} {kind}" for kind, count in counts.most_common())
-    return f"{len(problems)} feature file(s) cannot be used ({kinds})"
-
-
-def _listed(problems: Sequence[Problem]) -> str:
-    lines = [f"  {problem.path}: {problem.message}" for problem in problems[:_LISTED_PROBLEMS]]
-    more = len(problems) - len(lines)
-    return "\n".join(lines + [f"  ... and {more} more"] * bool(more))
-
-
-def _finish(output: Path, work: Path, tables: DatasetDict, report: dict[str, Any]) -> DatasetDict:
-    """Writes the whole beside the parts and moves it into place at once: `output` is complete, or not there."""
-    whole = work / "dataset"
-    shutil.rmtree(whole, ignore_errors=True)
-    tables.save_to_disk(os.fspath(whole))
-    (whole / REPORT_FILE).write_text(json.dumps(report, indent=1))
+def _finish(output: Path, work: Path, result: BuildResult, report: dict[str, Any]) -> DatasetDict:
+    """Write the whole beside the parts and move it into place at once: `output` is complete, or not there."""
+    whole, replaced = work / "dataset", work / "replaced"
+    for leftover in (whole, replaced):
+        shutil.rmtree(leftover, ignore_errors=True)
+    DatasetDict({VIDEOS: result.videos, **result.queries}).save_to_disk(os.fspath(whole))
+    write_json(whole / REPORT_FILE, report)
     if output.exists():
-        shutil.rmtree(output)
+        output.replace(replaced)
     whole.replace(output)
-    del tables
     shutil.rmtree(work)
     return load_from_disk(os.fspath(output))

@@ -15,25 +15,25 @@ from .labels import draw_generator
 
 @dataclass
 class VideoLightsDataCollator:
-    """Pads a list of items (from `FeatureDataset`, or dictionaries of the same layout) to one batch.
+    """Pads a list of items (from `FeatureDataset`, or dictionaries of the same layout) into one batch.
 
     An item holds `video_features` (L, Dv), `text_features` (N, Dt), optionally `audio_features` (L, Da), and
     optionally `labels` with `spans` (K, 2), `saliency` (L,), `positive_clips` (P,) and `negative_clips` (P,).
 
     The batch holds `video_features` (B, L, Dv), `video_attention_mask` (B, L) of ones and zeros, `text_features`
     (B, N, Dt), `text_attention_mask` (B, N), `audio_features` (B, L, Da) if the items have them, and, where every item is
-    labelled, `labels`: `spans` (B, K, 2), `span_mask` (B, K) bool, `saliency` (B, L), zero on padding,
+    labeled, `labels`: `spans` (B, K, 2), `span_mask` (B, K) bool, `saliency` (B, L), zero on padding,
     `positive_clips` and `negative_clips` (B, P). K is at least one: a batch of highlight-only rows has one span of
     zeros whose mask is False.
 
     Args:
-        text_dropout: Share of a training item's tokens whose features are set to zero. Items are training items
-            where they carry `training=True`; which tokens fall out depends on (seed, epoch, qid) alone.
+        text_dropout: Fraction of the tokens of an item with `training=True` whose features are set to zero. Which
+            tokens depends on (seed, epoch, qid) alone.
         seed: Seed of the token dropout.
 
     Raises:
-        ValueError: On construction if `text_dropout` is not in [0, 1); on a call for an empty batch, or for items
-            of which some have labels or audio and some do not.
+        ValueError: `text_dropout` is not in [0, 1); on a call, an empty batch, or items of which some have labels or
+            audio and some do not.
     """
 
     text_dropout: float = 0.0
@@ -71,7 +71,7 @@ class VideoLightsDataCollator:
 
 
 def collate_labels(labels: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
-    """Pads the labels of several queries; shapes as in `VideoLightsDataCollator`.
+    """Pad the labels of several queries; shapes as in `VideoLightsDataCollator`.
 
     Rows with fewer clip pairs than others repeat their own: a batch may mix label rules.
     """

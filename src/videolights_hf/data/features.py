@@ -1,29 +1,39 @@
 """Feature files as the published archives lay them out: `.npz` and `.npy`, one per video or query.
 
-An id names a file of one folder and nothing else: an id that would lead out of the folder is refused, and no file is
-ever unpickled.
+An id names a file of one folder and nothing else: an id that would lead out of the folder is refused. No file is ever
+unpickled, and none is read before the size that it declares has been checked: a few bytes may declare gigabytes.
 """
 
 from __future__ import annotations
 
+import io
+import math
 import os
 import zipfile
-import zlib
 from collections.abc import Sequence
-from pathlib import Path, PureWindowsPath
+from pathlib import Path
+from typing import IO
 
 import numpy as np
 
+from ..common.ids import is_plain_name
+
+MAX_FEATURE_BYTES = 512 * 1024**2
+"""The largest matrix that is read from a feature file, in bytes (75 clips of 3,584 float32 values are about 1 MB)."""
+
 _ENDINGS = (".npz", ".npy")
 _FLOAT16_MAX = float(np.finfo(np.float16).max)
+_ZIP_MAGIC = b"PK"
 
 
 class FeatureFileError(ValueError):
     """A feature file that cannot be used.
 
     Attributes:
-        kind: `"missing"`, `"unsafe id"`, `"pickled"`, `"truncated"`, `"mismatched"` or `"not finite"`.
+        kind: `"missing"`, `"unsafe id"`, `"pickled"`, `"truncated"`, `"too large"`, `"mismatched"` or
+            `"not finite"`.
         path: The file (for a missing one, the first name that was looked for).
+        message: What is wrong with it.
     """
 
     def __init__(self, kind: str, path: str | os.PathLike, message: str) -> None:
@@ -48,13 +58,13 @@ def feature_files(folder: str | os.PathLike, item_id: int | str, patterns: Seque
         FeatureFileError: `"unsafe id"` for an id that is not a plain file name, `"missing"` if no alternative exists.
     """
     name = str(item_id)
-    # The rules of Windows paths are the stricter ones: both slashes and drive letters.
-    if name in ("", ".", "..") or "\0" in name or PureWindowsPath(name).name != name:
+    if not is_plain_name(name):
         raise FeatureFileError("unsafe id", folder, f"id {name!r} is not a plain file name")
     for alternative in patterns:
         found = [_existing(Path(folder), pattern.replace("{id}", name)) for pattern in alternative]
-        if all(found):
-            return found
+        files = [path for path in found if path is not None]
+        if len(files) == len(found):
+            return files
     wanted = " or ".join(" + ".join(p.replace("{id}", name) for p in alternative) for alternative in patterns)
     raise FeatureFileError(
         "missing", Path(folder, patterns[0][0].replace("{id}", name)), f"no {wanted} (.npz or .npy)"
@@ -72,47 +82,81 @@ def _existing(folder: Path, stem: str) -> Path | None:
     return None
 
 
-def read_features(path: str | os.PathLike, keys: Sequence[str] = ("features",)) -> np.ndarray:
+def read_features(
+    path: str | os.PathLike, keys: Sequence[str] = ("features",), max_bytes: int = MAX_FEATURE_BYTES
+) -> np.ndarray:
     """The feature matrix of one file.
 
     Args:
         path: An `.npz` archive or an `.npy` array.
         keys: Array names to look for in an archive, in this order.
+        max_bytes: A matrix larger than this is refused before it is read.
 
     Returns:
         Array of shape (rows, width), as stored.
 
     Raises:
-        FeatureFileError: `"missing"`, `"pickled"`, `"truncated"`, or `"mismatched"` for an archive without the key or
-            an array that is not a matrix of floats.
+        FeatureFileError: `"missing"`, `"pickled"`, `"truncated"`, `"too large"`, or `"mismatched"` for an archive
+            without the key or an array that is not a matrix of floats.
     """
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise FeatureFileError("mismatched", path, "is not a regular file")
     try:
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.lib.npyio.NpzFile):
-            with loaded:
-                key = next((key for key in keys if key in loaded.files), None)
-                if key is None:
-                    raise FeatureFileError(
-                        "mismatched", path, f"has {sorted(loaded.files)}, but not {' or '.join(map(repr, keys))}"
-                    )
-                array = loaded[key]
-        else:
-            array = loaded
+        with open(path, "rb") as file:
+            is_archive = file.read(len(_ZIP_MAGIC)) == _ZIP_MAGIC
+            file.seek(0)
+            if is_archive:
+                return _read_member(path, file, keys, max_bytes)
+            return _read_array(path, file, os.fstat(file.fileno()).st_size, max_bytes)
+    except FeatureFileError:
+        raise
     except FileNotFoundError:
         raise FeatureFileError("missing", path, "no such file") from None
-    except (ValueError, EOFError, OSError, MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
-        if isinstance(error, FeatureFileError):
-            raise
-        if "allow_pickle" in str(error) or "pickled" in str(error):
-            raise FeatureFileError(
-                "pickled", path, "is or holds a pickle, which is never loaded (or it is no array at all)"
-            ) from None
+    except Exception as error:
+        # A damaged file makes zipfile, the decompressors and numpy's header parser raise nearly anything.
         raise FeatureFileError("truncated", path, f"cannot be read, it may be cut short ({error})") from None
-    if array.ndim != 2 or 0 in array.shape or array.dtype.kind != "f":
+
+
+def _read_member(path: str | os.PathLike, file: IO[bytes], keys: Sequence[str], max_bytes: int) -> np.ndarray:
+    with zipfile.ZipFile(file) as archive:
+        names = {name.removesuffix(".npy"): name for name in archive.namelist()}
+        key = next((key for key in keys if key in names), None)
+        if key is None:
+            raise FeatureFileError("mismatched", path, f"has {sorted(names)}, but not {' or '.join(map(repr, keys))}")
+        with archive.open(names[key]) as member:
+            return _read_array(path, member, archive.getinfo(names[key]).file_size, max_bytes)
+
+
+def _read_array(path: str | os.PathLike, file: IO[bytes], size: int, max_bytes: int) -> np.ndarray:
+    """The array of an open `.npy` file of `size` bytes; its header is checked before memory is asked for."""
+    head = file.read(np.lib.format.MAGIC_LEN)
+    if len(head) < np.lib.format.MAGIC_LEN:
+        raise FeatureFileError("truncated", path, "is empty or cut short")
+    if head[: len(np.lib.format.MAGIC_PREFIX)] != np.lib.format.MAGIC_PREFIX:
+        raise FeatureFileError("pickled", path, "is a pickle, which is never loaded, or no array at all")
+    version = np.lib.format.read_magic(io.BytesIO(head))
+    read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, is_fortran, dtype = read_header(file)
+    if dtype.hasobject:
+        raise FeatureFileError("pickled", path, "holds a pickle, which is never loaded")
+    if len(shape) != 2 or 0 in shape or dtype.kind != "f":
+        raise FeatureFileError("mismatched", path, f"is {dtype} of shape {shape}; a matrix of floats is needed")
+    declared = math.prod(shape) * dtype.itemsize
+    if declared > size:
+        raise FeatureFileError("truncated", path, f"declares {declared:,} bytes, but holds at most {size:,}")
+    if declared > max_bytes:
         raise FeatureFileError(
-            "mismatched", path, f"is {array.dtype} of shape {array.shape}; a matrix of floats is needed"
+            "too large",
+            path,
+            f"declares a matrix of shape {shape} ({declared:,} bytes), more than the {max_bytes:,} that are read "
+            "(MAX_FEATURE_BYTES)",
         )
-    return array
+    content = file.read(declared)
+    if len(content) < declared:
+        raise FeatureFileError("truncated", path, f"cannot be read, it is cut short ({len(content):,} bytes are left)")
+    # Reading on makes an archive compare its checksum.
+    file.read(1)
+    return np.frombuffer(content, dtype=dtype).reshape(shape, order="F" if is_fortran else "C")
 
 
 def read_feature_matrix(paths: Sequence[str | os.PathLike], keys: Sequence[str] = ("features",)) -> np.ndarray:

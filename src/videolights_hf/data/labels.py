@@ -7,23 +7,55 @@ Each dataset's annotations become saliency by one of four rules, chosen by name 
 - `"annotators"` (TVSum): every clip scored 1 to 5 by every annotator;
 - `"binary"` (YouTube Highlights): every clip a highlight or not.
 
-Everything random is drawn from `draw_generator(seed, epoch, qid)`, so that the labels of a query in an epoch are the
-same on every machine, in every process and with any number of data loader workers.
+Random draws come from `draw_generator(seed, epoch, qid)`, so that the labels of a query in an epoch are the same on
+every machine, in every process and with any number of data loader workers.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
 
-# Saliency lies in [0, 12] for every rule that grades it: three QVHighlights annotators who give 0 to 4 each. The
-# rank-aware contrastive loss counts its ranks on this scale.
+from ..common.messages import unknown_name
+from ..common.time_axis import TimeAxis
+from ..models.videolights.loss import MAX_SALIENCY
+
+# Three QVHighlights annotators who give 0 to 4 each make MAX_SALIENCY.
 GRADED_ANNOTATORS = 3
-MAX_SALIENCY = 12.0
 MAX_WINDOWS = 5
+
+
+class SaliencyLabels(NamedTuple):
+    """What a label rule gives for one query.
+
+    Attributes:
+        saliency: Shape (num_clips,), from 0 to `MAX_SALIENCY`.
+        positive_clips: (P,) the clip of each pair that must score higher.
+        negative_clips: (P,) the clip of each pair that must score lower.
+    """
+
+    saliency: np.ndarray
+    positive_clips: np.ndarray
+    negative_clips: np.ndarray
+
+
+class Labels(TypedDict):
+    """The labels of one query.
+
+    Attributes:
+        spans: float32 (K, 2), (center, width) of each moment as fractions of the features' seconds.
+        saliency: float32 (num_clips,), from 0 to `MAX_SALIENCY`.
+        positive_clips: int64 (P,).
+        negative_clips: int64 (P,).
+    """
+
+    spans: np.ndarray
+    saliency: np.ndarray
+    positive_clips: np.ndarray
+    negative_clips: np.ndarray
 
 
 def draw_generator(seed: int, epoch: int, qid: int | str, purpose: str = "labels") -> np.random.Generator:
@@ -41,47 +73,102 @@ def draw_generator(seed: int, epoch: int, qid: int | str, purpose: str = "labels
 
 def span_targets(
     windows: Sequence[Sequence[float]] | None,
-    num_clips: int,
-    clip_length: float,
+    axis: TimeAxis,
     rng: np.random.Generator,
     max_windows: int = MAX_WINDOWS,
 ) -> np.ndarray:
-    """Moments as normalised (centre, width).
-
-    A span is a fraction of the *features'* length, `num_clips * clip_length` seconds, and is not clipped: where the
-    features are a clip short of the video, a moment that lasts to the end reaches past 1.
+    """Moments as normalized (center, width), by `TimeAxis.to_spans`; of each, what the model sees.
 
     Args:
         windows: (start, end) in seconds, or `None` for a dataset without moments.
-        num_clips: Clips of the video after cutting.
-        clip_length: Seconds per clip.
+        axis: The sample's clips.
         rng: Draws the moments to keep where there are more than `max_windows`.
-        max_windows: At most so many moments.
+        max_windows: Keep at most this many moments.
 
     Returns:
         float32 array of shape (number of moments, 2); (0, 2) without moments.
     """
     if not windows:
         return np.zeros((0, 2), dtype=np.float32)
-    start_end = np.asarray(windows, dtype=np.float64)
-    if len(start_end) > max_windows:
-        start_end = start_end[np.sort(rng.choice(len(start_end), size=max_windows, replace=False))]
-    start_end = start_end / (num_clips * clip_length)
-    start, end = start_end[:, 0], start_end[:, 1]
-    return np.stack([(start + end) / 2, end - start], axis=-1).astype(np.float32)
+    moments = axis.visible(np.asarray(windows, dtype=np.float64))
+    if len(moments) > max_windows:
+        moments = moments[np.sort(rng.choice(len(moments), size=max_windows, replace=False))]
+    return axis.to_spans(moments).astype(np.float32)
 
 
-def window_clips(window: Sequence[float], duration: float, num_clips: int) -> tuple[int, int]:
-    """First and last clip (inclusive) of a moment, with clips of `duration / num_clips` seconds.
+def graded_saliency(annotation: Mapping[str, Any], axis: TimeAxis, rng: np.random.Generator) -> SaliencyLabels:
+    """QVHighlights: the sum of the annotators' scores (0 to 4) on relevant clips, zero elsewhere.
 
-    Args:
-        window: (start, end) in seconds.
-        duration: Seconds of the video.
-        num_clips: Clips of the video after cutting.
+    With a number of annotators other than three, the sum is scaled to three. Two pairs: the relevant clips with the
+    highest and the lowest sum; a random relevant clip and a random irrelevant one (where every clip is relevant, the
+    first pair again). Relevant clips that the model does not see are dropped; where none is left, both pairs are
+    (0, 0), from which the margin loss learns nothing.
     """
-    clip_length = duration / num_clips
-    last = max(0, min(int(window[1] / clip_length), num_clips) - 1)
-    return min(int(window[0] / clip_length), last), last
+    saliency = np.zeros(axis.num_clips)
+    ids = np.asarray(annotation["relevant_clip_ids"], dtype=np.int64) - axis.first_clip
+    inside = (ids >= 0) & (ids < axis.num_clips)
+    relevant = ids[inside]
+    if len(relevant) == 0:
+        return SaliencyLabels(saliency, *_no_pairs())
+    scores = np.asarray(annotation["saliency_scores"], dtype=np.float64)[inside]
+    saliency[relevant] = scores.sum(axis=1) * (GRADED_ANNOTATORS / scores.shape[1])
+    highest, lowest = _highest_and_lowest(saliency[relevant])
+    positives, negatives = [relevant[highest[0]]], [relevant[lowest[0]]]
+    irrelevant = np.setdiff1d(np.arange(axis.num_clips), relevant)
+    if len(irrelevant):
+        positives.append(rng.choice(relevant))
+        negatives.append(rng.choice(irrelevant))
+    else:
+        positives, negatives = positives * 2, negatives * 2
+    return SaliencyLabels(saliency, np.asarray(positives), np.asarray(negatives))
+
+
+def window_saliency(annotation: Mapping[str, Any], axis: TimeAxis, rng: np.random.Generator) -> SaliencyLabels:
+    """Charades-STA, TACoS and pretraining corpora: one on the clips of the moments, zero elsewhere.
+
+    Two pairs: two random positives (the same twice if there is one) and two random negatives (the same twice if there
+    is one, the positives again if there is none). The published datasets have one moment per query; where there are
+    several, the clips of all of them are positive. Where the model sees none, both pairs are (0, 0).
+    """
+    saliency = np.zeros(axis.num_clips)
+    for moment in axis.visible(np.asarray(annotation["relevant_windows"], dtype=np.float64)):
+        first, last = axis.clips_of(moment)
+        saliency[first : last + 1] = 1
+    positive_pool, negative_pool = np.flatnonzero(saliency), np.flatnonzero(saliency == 0)
+    if len(positive_pool) == 0:
+        return SaliencyLabels(saliency, *_no_pairs())
+    positives = _draw_two(positive_pool, rng)
+    return SaliencyLabels(saliency, positives, _draw_two(negative_pool, rng) if len(negative_pool) else positives)
+
+
+def annotators_saliency(annotation: Mapping[str, Any], axis: TimeAxis, rng: np.random.Generator) -> SaliencyLabels:
+    """TVSum: the annotators' scores (1 to 5) less one, summed over the annotators and scaled to `MAX_SALIENCY`.
+
+    Cut or zero-padded to the clips. One pair: the clips with the highest and the lowest saliency.
+    """
+    label = np.asarray(annotation["label"], dtype=np.float64)
+    highest_sum = 4 * label.shape[1]
+    saliency = _fit_clips((label - 1).sum(axis=1) / highest_sum * MAX_SALIENCY, axis)
+    return SaliencyLabels(saliency, *_highest_and_lowest(saliency))
+
+
+def binary_saliency(annotation: Mapping[str, Any], axis: TimeAxis, rng: np.random.Generator) -> SaliencyLabels:
+    """YouTube Highlights: the label's first column, cut or zero-padded to the clips.
+
+    One pair: a clip with the highest and a clip with the lowest label.
+    """
+    label = np.asarray(annotation["label"], dtype=np.float64)
+    saliency = _fit_clips(label[:, 0], axis)
+    return SaliencyLabels(saliency, *_highest_and_lowest(saliency))
+
+
+def _fit_clips(values: np.ndarray, axis: TimeAxis) -> np.ndarray:
+    values = values[axis.first_clip : axis.first_clip + axis.num_clips]
+    return np.pad(values, (0, axis.num_clips - len(values)))
+
+
+def _no_pairs() -> tuple[np.ndarray, np.ndarray]:
+    return np.zeros(2, dtype=np.int64), np.zeros(2, dtype=np.int64)
 
 
 def _highest_and_lowest(saliency: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -93,96 +180,7 @@ def _draw_two(pool: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return rng.choice(pool, size=2, replace=False) if len(pool) > 1 else np.repeat(pool, 2)
 
 
-def graded_saliency(
-    annotation: Mapping[str, Any], num_clips: int, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """QVHighlights: the sum of the annotators' scores (0 to 4) on relevant clips, zero elsewhere.
-
-    With a number of annotators other than three, the sum is scaled to three. Two pairs: the relevant clips with the
-    highest and the lowest sum; a random relevant clip and a random irrelevant one (where every clip is relevant, the
-    first pair again). Relevant clips at or beyond `num_clips` are dropped; where none is left both pairs are (0, 0),
-    which the margin loss cannot learn anything from.
-
-    Returns:
-        Saliency of shape (num_clips,), positive clips (2,) and negative clips (2,).
-    """
-    saliency = np.zeros(num_clips)
-    ids = np.asarray(annotation["relevant_clip_ids"], dtype=np.int64)
-    inside = ids < num_clips
-    relevant = ids[inside]
-    if len(relevant) == 0:
-        return saliency, np.zeros(2, dtype=np.int64), np.zeros(2, dtype=np.int64)
-    scores = np.asarray(annotation["saliency_scores"], dtype=np.float64)[inside]
-    saliency[relevant] = scores.sum(axis=1) * (GRADED_ANNOTATORS / scores.shape[1])
-    highest, lowest = _highest_and_lowest(saliency[relevant])
-    positives, negatives = [relevant[highest[0]]], [relevant[lowest[0]]]
-    irrelevant = np.setdiff1d(np.arange(num_clips), relevant)
-    if len(irrelevant):
-        positives.append(rng.choice(relevant))
-        negatives.append(rng.choice(irrelevant))
-    else:
-        positives, negatives = positives * 2, negatives * 2
-    return saliency, np.asarray(positives), np.asarray(negatives)
-
-
-def window_saliency(
-    annotation: Mapping[str, Any], num_clips: int, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Charades-STA, TACoS and pretraining corpora: one on the clips of the moments, zero elsewhere.
-
-    Two pairs: two random positives (the same twice if there is one) and two random negatives (the same twice if there
-    is one, the positives again if there is none). The published datasets have one moment a query; where there are
-    several, the clips of all of them are positive.
-
-    Returns:
-        Saliency of shape (num_clips,), positive clips (2,) and negative clips (2,).
-    """
-    saliency = np.zeros(num_clips)
-    for window in annotation["relevant_windows"]:
-        first, last = window_clips(window, annotation["duration"], num_clips)
-        saliency[first : last + 1] = 1
-    positives = _draw_two(np.flatnonzero(saliency), rng)
-    pool = np.flatnonzero(saliency == 0)
-    return saliency, positives, _draw_two(pool, rng) if len(pool) else positives
-
-
-def annotators_saliency(
-    annotation: Mapping[str, Any], num_clips: int, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """TVSum: the annotators' scores (1 to 5) less one, summed over the annotators and scaled to [0, 12].
-
-    Cut or zero-padded to `num_clips`. One pair: the clips with the highest and the lowest saliency.
-
-    Returns:
-        Saliency of shape (num_clips,), positive clips (1,) and negative clips (1,).
-    """
-    label = np.asarray(annotation["label"], dtype=np.float64)
-    highest_sum = 4 * label.shape[1]
-    saliency = _fit_length((label - 1).sum(axis=1) / highest_sum * MAX_SALIENCY, num_clips)
-    return saliency, *_highest_and_lowest(saliency)
-
-
-def binary_saliency(
-    annotation: Mapping[str, Any], num_clips: int, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """YouTube Highlights: the label's first column, cut or zero-padded to `num_clips`.
-
-    One pair: a clip with the highest and a clip with the lowest label.
-
-    Returns:
-        Saliency of shape (num_clips,), positive clips (1,) and negative clips (1,).
-    """
-    label = np.asarray(annotation["label"], dtype=np.float64)
-    saliency = _fit_length(label[:, 0], num_clips)
-    return saliency, *_highest_and_lowest(saliency)
-
-
-def _fit_length(values: np.ndarray, length: int) -> np.ndarray:
-    values = values[:length]
-    return np.pad(values, (0, length - len(values)))
-
-
-LabelRule = Callable[[Mapping[str, Any], int, np.random.Generator], tuple[np.ndarray, np.ndarray, np.ndarray]]
+LabelRule = Callable[[Mapping[str, Any], TimeAxis, np.random.Generator], SaliencyLabels]
 
 LABEL_RULES: dict[str, LabelRule] = {
     "graded": graded_saliency,
@@ -194,35 +192,29 @@ LABEL_RULES: dict[str, LabelRule] = {
 
 def make_labels(
     annotation: Mapping[str, Any],
-    num_clips: int,
-    clip_length: float,
+    axis: TimeAxis,
     label_rule: str,
     rng: np.random.Generator,
     max_windows: int = MAX_WINDOWS,
-) -> dict[str, np.ndarray]:
+) -> Labels:
     """The labels of one query.
 
     Args:
-        annotation: A labelled annotation row (see `read_annotations`).
-        num_clips: Clips of the video after cutting.
-        clip_length: Seconds per clip.
+        annotation: A labeled annotation row (see `read_annotations`).
+        axis: The sample's clips, by `videolights_hf.data.time_axis`.
         label_rule: A key of `LABEL_RULES`.
         rng: From `draw_generator`.
-        max_windows: At most so many span targets.
-
-    Returns:
-        `spans` float32 (K, 2) as (centre, width), `saliency` float32 (num_clips,) in [0, 12], `positive_clips` and
-        `negative_clips` int64 (P,).
+        max_windows: Keep at most this many span targets.
 
     Raises:
-        ValueError: For an unknown `label_rule`, or a video without clips.
+        ValueError: Unknown `label_rule`, or a video without clips.
     """
     if label_rule not in LABEL_RULES:
-        raise ValueError(f"Unknown label rule {label_rule!r}; choose one of {', '.join(sorted(LABEL_RULES))}.")
-    if num_clips < 1:
-        raise ValueError(f"Query {annotation.get('qid')!r}: a video needs at least one clip, got {num_clips}.")
-    spans = span_targets(annotation.get("relevant_windows"), num_clips, clip_length, rng, max_windows)
-    saliency, positives, negatives = LABEL_RULES[label_rule](annotation, num_clips, rng)
+        raise ValueError(unknown_name("label rule", label_rule, LABEL_RULES))
+    if axis.num_clips < 1:
+        raise ValueError(f"Query {annotation.get('qid')!r}: a video needs at least one clip, got {axis.num_clips}.")
+    spans = span_targets(annotation.get("relevant_windows"), axis, rng, max_windows)
+    saliency, positives, negatives = LABEL_RULES[label_rule](annotation, axis, rng)
     return {
         "spans": spans,
         "saliency": saliency.astype(np.float32),

@@ -10,16 +10,21 @@ import collections
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+import time
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 from datasets import Dataset, Features, concatenate_datasets
 from tqdm.auto import tqdm
 
+from ..common.batches import iterate_batches
+from ..common.files import read_json_object, write_json
 from .features import FeatureFileError, feature_files, read_feature_matrix
 from .tables import encode_array
 
@@ -45,14 +50,8 @@ class Problem:
 
 
 def digest(value: Any) -> str:
-    """A short name for a JSON-serialisable value that changes with it."""
+    """A short name for a JSON-serializable value that changes with it."""
     return hashlib.blake2b(json.dumps(value, sort_keys=True).encode(), digest_size=16).hexdigest()
-
-
-def chunks(rows: list, size: int) -> Iterator[list]:
-    """Runs of at most `size` rows."""
-    for start in range(0, len(rows), size):
-        yield rows[start : start + size]
 
 
 @dataclass(frozen=True)
@@ -115,7 +114,7 @@ class FeatureReader:
             cells["num_clips"] = min(lengths)
         return cells, problems
 
-    def _matrix(self, name: str, folder: str, item: int | str, expected: int | None, tolerance: int):
+    def _matrix(self, name: str, folder: str, item: int | str, expected: int | None, tolerance: int) -> np.ndarray:
         paths = feature_files(folder, item, self.patterns)
         matrix = read_feature_matrix(paths, self.keys)
         length, width = matrix.shape
@@ -165,21 +164,21 @@ class Part:
         return digest([self.rows, asdict(self.reader), self.schema.to_dict(), self.length_tolerance, files])
 
     def write(self, folder: Path) -> int:
-        """Writes `{name}.arrow` and then `{name}.json`, unless both are there and still right.
+        """Write `{name}.arrow` and then `{name}.json`, unless both are there and still right.
 
         Returns:
             The number of rows, usable or not.
         """
         sidecar = folder / f"{self.name}.json"
         fingerprint = self.fingerprint()
-        if sidecar.is_file() and json.loads(sidecar.read_text())["fingerprint"] == fingerprint:
+        if _fingerprint_in(sidecar) == fingerprint:
             return len(self.rows)
         sidecar.unlink(missing_ok=True)
         problems: list[Problem] = []
         schema = self.schema.arrow_schema
         table = os.fspath(folder / f"{self.name}.arrow")
         with pa.OSFile(table, "wb") as sink, pa.ipc.new_stream(sink, schema) as writer:
-            for batch in chunks(self.rows, _ROWS_PER_BATCH):
+            for batch in iterate_batches(self.rows, _ROWS_PER_BATCH):
                 usable = []
                 for row in batch:
                     cells, found = self.reader.read(row[self.id_field], row.get("expected"), self.length_tolerance)
@@ -187,19 +186,17 @@ class Part:
                     usable += [] if found else [row | cells]
                 writer.write_batch(pa.RecordBatch.from_pylist(usable, schema=schema))
         # The sidecar says that the table is whole, so it must appear after it and at once.
-        unfinished = sidecar.with_suffix(".tmp")
-        unfinished.write_text(json.dumps({"fingerprint": fingerprint, "problems": [asdict(p) for p in problems]}))
-        unfinished.replace(sidecar)
+        write_json(sidecar, {"fingerprint": fingerprint, "problems": [asdict(problem) for problem in problems]})
         return len(self.rows)
 
 
 def write_parts(
     parts: Sequence[Part], folder: Path, schema: Features, num_proc: int, progress: tqdm
 ) -> tuple[Dataset, list[Problem]]:
-    """Writes all parts.
+    """Write all parts of one table.
 
     Args:
-        parts: The parts of one table.
+        parts: The parts.
         folder: Where to.
         schema: Columns of the table.
         num_proc: Processes to use.
@@ -212,14 +209,35 @@ def write_parts(
         for part in parts:
             progress.update(part.write(folder))
     else:
-        with ProcessPoolExecutor(min(num_proc, len(parts))) as pool:
+        with ProcessPoolExecutor(
+            min(num_proc, len(parts)), initializer=_end_with_parent, initargs=(os.getpid(),)
+        ) as pool:
             for done in as_completed([pool.submit(part.write, folder) for part in parts]):
                 progress.update(done.result())
     problems = []
     tables = [Dataset.from_dict({name: [] for name in schema}, features=schema)]
     for part in parts:
-        content = json.loads((folder / f"{part.name}.json").read_text())
+        content = json.loads((folder / f"{part.name}.json").read_text(encoding="utf-8", errors="surrogatepass"))
         problems += [Problem(**problem) for problem in content["problems"]]
         tables.append(Dataset.from_file(os.fspath(folder / f"{part.name}.arrow")))
     filled = [table for table in tables if len(table)]
     return concatenate_datasets(filled) if filled else tables[0], problems
+
+
+def _fingerprint_in(sidecar: Path) -> str | None:
+    try:
+        content = read_json_object(sidecar) or {}
+    except ValueError:  # damaged: the part is written again
+        return None
+    return content.get("fingerprint")
+
+
+def _end_with_parent(parent: int) -> None:
+    """End this worker when the process that started it is gone: a killed one cannot, and its workers would wait."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
+
+from ..common.files import read_json_object, write_json
 
 BACKBONES_FILE = "backbones.json"
 
@@ -18,10 +19,7 @@ def write_backbone_checkpoints(dataset_dir: str | os.PathLike, checkpoints: Mapp
         checkpoints: Backbone name to Hub id, or to a folder, which is noted by its absolute path.
     """
     noted = {name: os.path.abspath(path) if os.path.isdir(path) else path for name, path in checkpoints.items()}
-    path = Path(dataset_dir, BACKBONES_FILE)
-    unfinished = path.with_suffix(".tmp")
-    unfinished.write_text(json.dumps(noted, indent=1) + "\n", encoding="utf-8")
-    unfinished.replace(path)
+    write_json(Path(dataset_dir, BACKBONES_FILE), noted)
 
 
 def read_backbone_checkpoints(dataset_dir: str | os.PathLike) -> dict[str, str]:
@@ -37,12 +35,7 @@ def read_backbone_checkpoints(dataset_dir: str | os.PathLike) -> dict[str, str]:
         ValueError: The notes are damaged.
     """
     path = Path(dataset_dir, BACKBONES_FILE)
-    if not path.is_file():
-        return {}
-    try:
-        checkpoints = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} cannot be read ({error}). Remove it, or build the dataset again.") from error
-    if not isinstance(checkpoints, dict) or not all(isinstance(value, str) for value in checkpoints.values()):
+    checkpoints = (read_json_object(path) if path.is_file() else None) or {}
+    if not all(isinstance(value, str) for value in checkpoints.values()):
         raise ValueError(f"{path} does not say which checkpoint each backbone came from. Remove it.")
     return checkpoints

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from ..common.messages import unknown_name
 
@@ -11,8 +14,7 @@ from ..common.messages import unknown_name
 class DatasetSpec:
     """Everything that sets one dataset apart from another.
 
-    Args:
-        name: The name of the dataset.
+    Attributes:
         clip_length: Seconds per clip.
         label_rule: A key of `videolights_hf.data.LABEL_RULES`, or `"auto"`: each row is labelled by what it has
             (`saliency_scores`, `label`, or windows alone).
@@ -29,7 +31,11 @@ class DatasetSpec:
     text_patterns: tuple[str, ...] = ("{id}",)
     text_keys: tuple[str, ...] = ("last_hidden_state",)
 
-    def rule_for(self, annotation: dict) -> str:
+    def __post_init__(self) -> None:
+        if not 0 < self.clip_length < math.inf:
+            raise ValueError(f"A clip length is a positive number of seconds, got {self.clip_length}.")
+
+    def rule_for(self, annotation: Mapping[str, Any]) -> str:
         """The label rule of one row: `label_rule`, or for `"auto"` the one that fits what the row has."""
         if self.label_rule != "auto":
             return self.label_rule
@@ -71,7 +77,7 @@ def get_dataset_spec(dataset: str | DatasetSpec) -> DatasetSpec:
     """The spec of a dataset by name; a `DatasetSpec` is returned as it is.
 
     Raises:
-        ValueError: For an unknown name, with the nearest known one.
+        ValueError: Unknown name; the message names the nearest known one.
     """
     if isinstance(dataset, DatasetSpec):
         return dataset

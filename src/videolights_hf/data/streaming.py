@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import fsspec
 import numpy as np
@@ -14,12 +14,37 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from ..common.messages import unknown_name
 from .annotations import select_domain
-from .dataset import EpochCounter, ItemBuilder
+from .coverage import COVERAGE_COLUMNS, MomentCoverage, warn_of_coverage
+from .dataset import EpochCounter, Item, ItemBuilder
 from .labels import draw_generator
 from .tables import QUERIES, VIDEOS, annotation_columns, row_to_annotation
 
 if TYPE_CHECKING:
     from ..models.videolights.configuration import VideoLightsConfig
+
+
+class RowGroup(NamedTuple):
+    """A Parquet row group.
+
+    Attributes:
+        file: Number of the file, in the order of the names.
+        group: Number of the row group in the file.
+    """
+
+    file: int
+    group: int
+
+
+class StreamBlock(NamedTuple):
+    """One step of a stream: a row group of videos and all queries about them.
+
+    Attributes:
+        videos: The videos.
+        queries: For each row group of queries that has some of these videos, the rows to take.
+    """
+
+    videos: RowGroup
+    queries: dict[RowGroup, list[int]]
 
 
 class _ParquetTable:
@@ -34,19 +59,21 @@ class _ParquetTable:
         self._paths = paths
         self._open: dict[int, pq.ParquetFile] = {}
 
-    def groups(self) -> list[tuple[int, int]]:
-        """(file, row group) of every row group, in order."""
+    def groups(self) -> list[RowGroup]:
+        """Every row group, in order."""
         return [
-            (number, group) for number in range(len(self._paths)) for group in range(self._file(number).num_row_groups)
+            RowGroup(number, group)
+            for number in range(len(self._paths))
+            for group in range(self._file(number).num_row_groups)
         ]
 
     def columns(self) -> list[str]:
         """Names of the columns."""
         return self._file(0).schema_arrow.names
 
-    def read(self, group: tuple[int, int], columns: list[str]) -> pa.Table:
+    def read(self, group: RowGroup, columns: list[str]) -> pa.Table:
         """Some columns of one row group."""
-        return self._file(group[0]).read_row_group(group[1], columns=columns, use_threads=False)
+        return self._file(group.file).read_row_group(group.group, columns=columns, use_threads=False)
 
     def _file(self, number: int) -> pq.ParquetFile:
         if number not in self._open:
@@ -65,13 +92,13 @@ class StreamingFeatureDataset(EpochCounter, IterableDataset):
         path: A folder that `export_parquet` wrote, or `"hf://datasets/OWNER/NAME"`.
         split: Name of the split.
         builder: What an item is made of.
-        domain: Use the queries of this domain alone (TVSum, YouTube Highlights).
+        domain: Use only the queries of this domain (TVSum, YouTube Highlights).
         shuffle: Shuffle the blocks and the queries within each block, anew in every epoch.
 
     Raises:
-        FileNotFoundError: If there are no Parquet files of a feature dataset at `path`.
-        ValueError: For an unknown split, a backbone that the tables do not have, or a domain that does not exist,
-            or a query whose video is missing.
+        FileNotFoundError: There are no Parquet files of a feature dataset at `path`.
+        ValueError: Unknown split, a backbone that the tables do not have, clips of another length than the model's, a
+            domain that does not exist, or a query whose video is missing.
     """
 
     def __init__(
@@ -98,7 +125,7 @@ class StreamingFeatureDataset(EpochCounter, IterableDataset):
         videos, queries = self._tables()
         builder.check_columns(videos.columns(), queries.columns())
         self._annotation_columns = annotation_columns(queries.columns())
-        self._blocks = self._plan(videos, queries, domain)
+        self._blocks = self._plan(videos, queries, domain, split)
 
     @classmethod
     def from_config(
@@ -115,33 +142,37 @@ class StreamingFeatureDataset(EpochCounter, IterableDataset):
         return cls(path, split, ItemBuilder.from_config(config, training, seed), domain, shuffle)
 
     def _tables(self) -> tuple[_ParquetTable, _ParquetTable]:
-        return tuple(_ParquetTable(self._filesystem, paths) for paths in (self._video_paths, self._query_paths))
+        return _ParquetTable(self._filesystem, self._video_paths), _ParquetTable(self._filesystem, self._query_paths)
 
-    @staticmethod
     def _plan(
-        videos: _ParquetTable, queries: _ParquetTable, domain: str | None
-    ) -> list[tuple[tuple[int, int], dict[tuple[int, int], list[int]]]]:
-        """For each block of videos, the row groups of queries to read and the rows to take from each."""
+        self, videos: _ParquetTable, queries: _ParquetTable, domain: str | None, split: str
+    ) -> list[StreamBlock]:
+        """The blocks of the stream, in the order of the videos."""
         groups = videos.groups()
         block_of = {
             vid: block for block, group in enumerate(groups) for vid in videos.read(group, ["vid"])["vid"].to_pylist()
         }
-        rows = []
+        rows: list[dict[str, Any]] = []
         for group in queries.groups():
-            table = queries.read(group, ["vid", "domain"])
+            table = queries.read(group, ["vid", "domain", *COVERAGE_COLUMNS])
             rows += [row | {"group": group, "row": index} for index, row in enumerate(table.to_pylist())]
         if domain is not None:
             rows = select_domain(rows, domain)
+        self.builder.check_clip_length({row["clip_length"] for row in rows})
         lost = [row["vid"] for row in rows if row["vid"] not in block_of]
         if lost:
             raise ValueError(f"{len(lost)} queries are of videos that are not in the table: {lost[:10]}.")
-        plan: list[dict] = [{} for _ in groups]
-        for row in rows:
-            plan[block_of[row["vid"]]].setdefault(row["group"], []).append(row["row"])
-        return [(group, wanted) for group, wanted in zip(groups, plan, strict=True) if wanted]
+        coverage = MomentCoverage.of(rows, self.builder.max_video_length)
+        warn_of_coverage({split: coverage})
+        unseen = set(coverage.unseen) if self.builder.training else set()
+        blocks = [StreamBlock(group, {}) for group in groups]
+        for number, row in enumerate(rows):
+            if number not in unseen:
+                blocks[block_of[row["vid"]]].queries.setdefault(row["group"], []).append(row["row"])
+        return [block for block in blocks if block.queries]
 
     def __len__(self) -> int:
-        return sum(len(rows) for _, wanted in self._blocks for rows in wanted.values())
+        return sum(len(rows) for block in self._blocks for rows in block.queries.values())
 
     @property
     def annotations(self) -> list[dict[str, Any]]:
@@ -149,12 +180,12 @@ class StreamingFeatureDataset(EpochCounter, IterableDataset):
         _, queries = self._tables()
         return [
             row_to_annotation(row)
-            for _, wanted in self._blocks
-            for group, rows in wanted.items()
+            for block in self._blocks
+            for group, rows in block.queries.items()
             for row in queries.read(group, self._annotation_columns).take(rows).to_pylist()
         ]
 
-    def __iter__(self) -> Iterator[dict[str, Any]]:
+    def __iter__(self) -> Iterator[Item]:
         """Items as of `ItemBuilder.build`, in the epoch that is current when the iteration begins."""
         epoch = self.epoch
         blocks = list(self._blocks)
@@ -166,14 +197,14 @@ class StreamingFeatureDataset(EpochCounter, IterableDataset):
             blocks = blocks[worker.id :: worker.num_workers]
         columns = [*self._annotation_columns, *self.builder.text_columns]
         videos, queries = self._tables()
-        for group, wanted in blocks:
-            block = videos.read(group, self.builder.video_columns)
-            row_of = {vid: row for row, vid in enumerate(block["vid"].to_pylist())}
-            table = pa.concat_tables([queries.read(part, columns).take(rows) for part, rows in wanted.items()])
+        for block in blocks:
+            members = videos.read(block.videos, self.builder.video_columns)
+            row_of = {vid: row for row, vid in enumerate(members["vid"].to_pylist())}
+            table = pa.concat_tables([queries.read(part, columns).take(rows) for part, rows in block.queries.items()])
             order = rng.permutation(len(table)) if self.shuffle else np.arange(len(table))
             for index in order:
                 query = _row(table, int(index))
-                yield self.builder.build(query, _row(block, row_of[query["vid"]]), epoch)
+                yield self.builder.build(query, _row(members, row_of[query["vid"]]), epoch)
 
 
 def _row(table: pa.Table, index: int) -> Mapping[str, Any]:

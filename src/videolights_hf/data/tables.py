@@ -11,13 +11,17 @@ the videos are one configuration and the queries another.
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from datasets import Dataset, DatasetDict, Features, List, Value, load_dataset, load_from_disk
+
+from ..common.files import write_text
 
 VIDEOS = "videos"
 QUERIES = "queries"
@@ -37,6 +41,7 @@ _ANNOTATION_FIELDS = {
     "label": List(List(Value("float64"))),
 }
 _QUERY_EXTRAS = {"extra": Value("string"), "clip_length": Value("float64"), "label_rule": Value("string")}
+_FLOAT_BYTES = {"float16": 2, "float32": 4, "float64": 8}
 _PARQUET_GROUP_BYTES = 32 * 1024**2
 _CARD = """---
 configs:
@@ -60,8 +65,19 @@ def encode_array(array: np.ndarray) -> dict[str, Any]:
 
 
 def decode_array(cell: Mapping[str, Any]) -> np.ndarray:
-    """The matrix in a table cell; read-only, without a copy."""
-    return np.frombuffer(cell["data"], dtype=cell["dtype"]).reshape(cell["shape"])
+    """The matrix in a table cell; read-only, without a copy.
+
+    Raises:
+        ValueError: The cell is damaged: it does not hold the matrix of floats that it declares.
+    """
+    data, shape, dtype = cell["data"], cell["shape"], cell["dtype"]
+    is_matrix = isinstance(shape, list) and len(shape) == 2 and all(isinstance(n, int) and n > 0 for n in shape)
+    if dtype not in _FLOAT_BYTES or not is_matrix or len(data or b"") != math.prod(shape) * _FLOAT_BYTES[dtype]:
+        raise ValueError(
+            f"A feature cell declares {dtype} of shape {shape}, but holds {len(data or b'')} bytes: the dataset is "
+            "damaged, build it again."
+        )
+    return np.frombuffer(data, dtype=dtype).reshape(shape)
 
 
 def video_schema(backbones: list[str]) -> Features:
@@ -101,7 +117,7 @@ def backbones_of(table: Dataset, prefix: str) -> list[str]:
 
 
 def load_feature_dataset(path: str | os.PathLike, **kwargs: Any) -> DatasetDict:
-    """Loads what `build_feature_dataset`, `export_parquet` or `push_feature_dataset` wrote.
+    """Load what `build_feature_dataset`, `export_parquet` or `push_feature_dataset` wrote.
 
     Args:
         path: A folder on disk, or the id of a dataset repository on the Hub.
@@ -111,16 +127,50 @@ def load_feature_dataset(path: str | os.PathLike, **kwargs: Any) -> DatasetDict:
         The tables `"videos"` and one per split, memory-mapped.
 
     Raises:
-        FileNotFoundError: If there is no such folder or repository.
+        FileNotFoundError: There is no such folder or repository.
+        ValueError: The folder is damaged, or holds another kind of dataset.
     """
     if Path(path, "dataset_dict.json").is_file():
-        return load_from_disk(os.fspath(path))
-    videos = load_dataset(os.fspath(path), VIDEOS, split=VIDEOS, **kwargs)
-    return DatasetDict({VIDEOS: videos, **load_dataset(os.fspath(path), QUERIES, **kwargs)})
+        tables = _load_folder(path)
+    else:
+        videos = load_dataset(os.fspath(path), VIDEOS, split=VIDEOS, **kwargs)
+        tables = DatasetDict({VIDEOS: videos, **load_dataset(os.fspath(path), QUERIES, **kwargs)})
+    _check_tables(tables, path)
+    return tables
+
+
+def _load_folder(path: str | os.PathLike) -> DatasetDict:
+    try:
+        tables = load_from_disk(os.fspath(path))
+    except (KeyError, TypeError, AttributeError, ValueError, OSError, RecursionError, pa.ArrowException) as error:
+        # `datasets` looks into its JSON files without checking what kind of values they hold.
+        raise ValueError(
+            f"{path} cannot be read as a feature dataset ({type(error).__name__}: {error}). Build it again."
+        ) from error
+    if not isinstance(tables, DatasetDict):
+        raise ValueError(f"{path} holds one table, expected a feature dataset. Build it with `videolights prepare`.")
+    return tables
+
+
+def _check_tables(tables: Mapping[str, Dataset], path: str | os.PathLike) -> None:
+    """Check that tables are those of a feature dataset."""
+    needed = {name: {"qid", "num_clips", *_ANNOTATION_FIELDS, *_QUERY_EXTRAS} for name in tables}
+    needed[VIDEOS] = {"vid", "num_clips"}
+    faults = [f"no table {VIDEOS!r}"] if VIDEOS not in tables else []
+    if len(tables) < 2:
+        faults.append("no split")
+    for name, table in tables.items():
+        missing = sorted(needed[name] - set(table.column_names))
+        if missing:
+            faults.append(f"table {name!r} has no column {', '.join(missing)}")
+    if faults:
+        raise ValueError(
+            f"{path} is not a feature dataset ({'; '.join(faults)}). Build it with `videolights prepare`."
+        )
 
 
 def _splits(tables: Mapping[str, Dataset]) -> dict[str, Dataset]:
-    """The tables of queries, each in the order of the table of videos, which is what streaming needs.
+    """The tables of queries, each in the order of the table of videos, as streaming needs it.
 
     Where one split's qids are text, all are: the splits of a Hub configuration share their columns.
     """
@@ -144,7 +194,7 @@ def _rows_per_group(table: Dataset) -> int:
 
 
 def export_parquet(tables: Mapping[str, Dataset], folder: str | os.PathLike) -> None:
-    """Writes the tables as Parquet files, to be streamed, uploaded, or loaded with `datasets.load_dataset`.
+    """Write the tables as Parquet files, to be streamed, uploaded, or loaded with `datasets.load_dataset`.
 
     `load_dataset(folder, "queries")` and `load_dataset(folder, "videos")` read them, and
     `StreamingFeatureDataset(folder, split)` streams them. The queries of a split are in the order of their videos.
@@ -154,7 +204,7 @@ def export_parquet(tables: Mapping[str, Dataset], folder: str | os.PathLike) -> 
         folder: A folder that does not exist or is empty.
 
     Raises:
-        FileExistsError: If the folder is not empty.
+        FileExistsError: The folder is not empty.
     """
     folder = Path(folder)
     if folder.exists() and any(folder.iterdir()):
@@ -166,15 +216,15 @@ def export_parquet(tables: Mapping[str, Dataset], folder: str | os.PathLike) -> 
             path = folder / config / f"{name}-00000-of-00001.parquet"
             table.to_parquet(path, batch_size=_rows_per_group(table))
     files = "\n".join(f"  - split: {name}\n    path: {QUERIES}/{name}-*.parquet" for name in splits)
-    (folder / "README.md").write_text(_CARD.format(queries=QUERIES, videos=VIDEOS, splits=files))
+    write_text(folder / "README.md", _CARD.format(queries=QUERIES, videos=VIDEOS, splits=files))
 
 
 def push_feature_dataset(tables: Mapping[str, Dataset], repo_id: str, **kwargs: Any) -> None:
-    """Uploads the tables to a dataset repository on the Hub, as the configurations `"videos"` and `"queries"`.
+    """Upload the tables to a dataset repository on the Hub, as the configurations `"videos"` and `"queries"`.
 
     Args:
         tables: What `build_feature_dataset` returned.
-        repo_id: Id of the repository; it is made if it does not exist.
+        repo_id: Id of the repository; it is created if it does not exist.
         **kwargs: Passed to `push_to_hub` of both (`private`, `token`, `revision`, ...).
     """
     # `datasets` cannot make a configuration the default where another one stands alone: the default comes first.

@@ -121,7 +121,8 @@ def _build(
     has_news: bool,
     progress: bool,
 ) -> DatasetDict:
-    from ..data.build import REPORT_FILE, build_feature_dataset
+    from ..data.build import BuildSettings, build_feature_dataset
+    from ..data.report import REPORT_FILE
 
     build = functools.partial(
         build_feature_dataset,
@@ -131,14 +132,13 @@ def _build(
         text_folders={b.name: text_feature_folder(output_dir, b.name) for b in backbones if b.text_dim is not None},
         dataset=specs,
         audio_folder=target.audio_folder,
-        progress=progress,
     )
     overwrite = target.overwrite
     if Path(target.folder, REPORT_FILE).is_file() and has_news and not overwrite:
         # It must be of the same sources, or this raises, before it is replaced by one that has the new features.
-        build()
+        build(settings=BuildSettings(progress=progress))
         overwrite = True
-    return build(strict=target.strict, overwrite=overwrite)
+    return build(settings=BuildSettings(strict=target.strict, overwrite=overwrite, progress=progress))
 
 
 def _for_our_files(spec: DatasetSpec, clip_length: float | None) -> DatasetSpec:

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler, SequentialSampler
 from transformers import EarlyStoppingCallback, Trainer, TrainerCallback
 from transformers.trainer_utils import EvalLoopOutput, TrainOutput, has_length
 
-from ..data.annotations import is_labelled
+from ..data.annotations import is_labeled
 from ..data.collator import VideoLightsDataCollator
 from ..metrics import evaluate_predictions, infer_dataset, write_predictions
 from ..models.videolights.modeling import VideoLightsForMomentRetrieval
@@ -298,7 +298,7 @@ class VideoLightsTrainer(Trainer):
             folder.mkdir(parents=True, exist_ok=True)
             if self.args.save_predictions:
                 write_predictions(folder / f"{prefix}_predictions.jsonl", rows)
-            if all(is_labelled(row) for row in annotations):
+            if all(is_labeled(row) for row in annotations):
                 dataset = infer_dataset(annotations)
                 details = evaluate_predictions(rows, annotations, clip_length=self._model_config().clip_length)
                 (folder / f"{prefix}_metrics.json").write_text(json.dumps(details, indent=1))
