@@ -60,7 +60,7 @@ def make_outputs(**tensors):
 
 
 class TestFeatureInput:
-    def test_rows_are_normalised_per_backbone_and_joined_in_order_with_the_temporal_channels(self, two_backbones):
+    def test_rows_are_normalized_per_backbone_and_joined_in_order_with_the_temporal_channels(self, two_backbones):
         features = random_features(5, clip=4, slowfast=6)
         inputs = two_backbones(videos=features)
         expected = []
@@ -120,6 +120,9 @@ class TestFeatureInput:
     def test_a_row_of_zeros_stays_zero(self):
         assert l2_normalize(np.zeros((1, 4), np.float16)).tolist() == [[0, 0, 0, 0]]
 
+    def test_large_features_do_not_become_zero(self):
+        np.testing.assert_allclose(l2_normalize(np.full((1, 4), 1e38)), 0.5, rtol=1e-4)
+
     def test_large_half_precision_features_do_not_overflow(self):
         normalized = l2_normalize(np.full((1, 4), 60_000, np.float16))
         np.testing.assert_allclose(normalized, 0.5, rtol=1e-4)
@@ -137,7 +140,7 @@ class TestFeatureInput:
 
 
 class TestAudio:
-    def test_audio_is_normalised_cut_to_the_video_and_given_apart(self, with_audio):
+    def test_audio_is_normalized_cut_to_the_video_and_given_apart(self, with_audio):
         audio = np.random.default_rng(0).normal(size=(4, 3))
         inputs = with_audio(videos=random_features(5, clip=4), audio=audio)
         np.testing.assert_allclose(inputs["audio_features"][0], l2_normalize(audio), atol=1e-6)
@@ -181,6 +184,7 @@ class TestBadFeatures:
             ({"clip": np.full((5, 4), np.nan)}, "clip features of video 1 hold NaN or infinite values in 5 of 5"),
             ({"clip": np.array([[1, 2, 3, 4], [1, np.inf, 3, 4]])}, "in 1 of 2 rows, first in clip 1"),
             ({"clip": np.array([["a"] * 4])}, "not numbers"),
+            ({"clip": np.full((5, 4), 1e39)}, "hold NaN or infinite values"),
             ({"i3d": np.ones((5, 4))}, "features of video 1 must come from slowfast, clip .*unknown: i3d"),
         ],
     )

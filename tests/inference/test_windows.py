@@ -126,7 +126,7 @@ def test_a_moment_anywhere_is_found_in_one_piece(truth, stride):
     assert merged[0]["score"] == pytest.approx(0.9)
 
 
-def test_two_long_neighbours_are_not_joined_with_each_other():
+def test_two_long_neighbors_are_not_joined_with_each_other():
     windows = windows_of(150)
     seen = [first + second for first, second in zip(see(windows, (20.0, 100.0)), see(windows, (104.0, 220.0)))]
     merged = merge_moments(windows, seen, CLIP)
@@ -184,3 +184,9 @@ def test_moments_come_out_by_score():
     scores = [item["score"] for item in merge_moments(windows, moments, CLIP)]
     assert scores == sorted(scores, reverse=True)
     assert len(scores) == len(windows)
+
+
+@pytest.mark.parametrize("duration", [100.0, float("nan")])
+def test_a_duration_that_contradicts_the_clips_of_a_short_video_is_refused(duration):
+    with pytest.raises(ValueError, match="10 clips of 2 s make 20 s"):
+        windows_of(10, duration=duration)

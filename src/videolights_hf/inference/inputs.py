@@ -29,7 +29,12 @@ def l2_normalize(features: np.ndarray) -> np.ndarray:
         (..., D) float32. A row of zeros stays zero.
     """
     features = np.asarray(features, dtype=np.float32)
-    return features / (np.linalg.norm(features, axis=-1, keepdims=True) + 1e-5)
+    with np.errstate(over="ignore"):
+        norms = np.linalg.norm(features, axis=-1, keepdims=True)
+    if not np.isfinite(norms).all():
+        # Squares of float32 numbers above 1.8e19 overflow.
+        norms = np.linalg.norm(features.astype(np.float64), axis=-1, keepdims=True)
+    return (features / (norms + 1e-5)).astype(np.float32)
 
 
 def temporal_channels(num_clips: int) -> np.ndarray:
@@ -59,8 +64,8 @@ def join_video_features(
     Args:
         features: For each backbone an array (L, D).
         backbones: Pairs of name and width, in channel order.
-        max_length: At most this many clips.
-        label: What errors and warnings call the video.
+        max_length: Keep at most this many clips.
+        label: Name of the video in errors and warnings.
         audio: Audio features (L, `audio_dim`), or `None`.
         audio_dim: Width of the audio features.
 
@@ -68,7 +73,7 @@ def join_video_features(
         (L, sum of widths + 2) float32, and the audio features, normalized and of the same length, or `None`.
 
     Raises:
-        ValueError: A backbone is missing or unknown; features are empty, of another width, or not finite.
+        ValueError: A backbone is missing or unknown; features are empty, of the wrong width, or not finite.
     """
     rows = _checked_features(features, backbones, label, "clip")
     if audio is not None:
@@ -105,14 +110,14 @@ def join_text_features(
     Args:
         features: For each text encoder an array (N, D).
         backbones: Pairs of name and width, in channel order.
-        max_length: At most this many tokens.
-        label: What errors and warnings call the sentence.
+        max_length: Keep at most this many tokens.
+        label: Name of the sentence in errors and warnings.
 
     Returns:
         (N, sum of widths) float32.
 
     Raises:
-        ValueError: An encoder is missing or unknown; features are empty, of another width, or not finite.
+        ValueError: An encoder is missing or unknown; features are empty, of the wrong width, or not finite.
     """
     rows = _checked_features(features, backbones, label, "token")
     shortest = min(len(array) for array in rows.values())
@@ -138,9 +143,9 @@ def make_video_batch(
     Args:
         videos: For each video its features, as `join_video_features` takes them.
         backbones: Pairs of name and width, in channel order.
-        max_length: At most this many clips.
+        max_length: Keep at most this many clips.
         audio: For each video its audio features (L, `audio_dim`).
-        audio_dim: Width of the audio features; 0 means that there are none.
+        audio_dim: Width of the audio features; 0 for none.
 
     Returns:
         `video_features` (B, L, Dv), `video_attention_mask` (B, L), and `audio_features` (B, L, `audio_dim`) if there are.
@@ -177,7 +182,7 @@ def make_text_batch(
     Args:
         sentences: For each sentence its features, as `join_text_features` takes them.
         backbones: Pairs of name and width, in channel order.
-        max_length: At most this many tokens.
+        max_length: Keep at most this many tokens.
 
     Returns:
         `text_features` (B, N, Dt) and `text_attention_mask` (B, N).
@@ -251,18 +256,21 @@ def _checked_features(
 
 
 def _checked_matrix(features: Any, width: int, what: str, row: str) -> np.ndarray:
-    """Features as (rows, width) float32, or an error that begins with `what`; a row is a clip or token."""
+    """Features as (rows, width) float32, or an error that begins with `what`; a row is a clip or a token."""
     array = np.asarray(features.detach().cpu().float() if hasattr(features, "detach") else features)
     if array.dtype.kind not in "fiu":
         raise ValueError(f"{what} hold {array.dtype}, not numbers.")
     if array.ndim != 2:
-        raise ValueError(f"{what} have the shape {array.shape}, expected one row a {row} and {width} columns.")
+        raise ValueError(f"{what} have the shape {array.shape}, expected one row per {row} and {width} columns.")
     if len(array) == 0:
         raise ValueError(f"{what} are empty: they hold no {row}.")
     if array.shape[1] != width:
         raise ValueError(
             f"{what} are {array.shape[1]} wide, expected {width}: they come from another model, or under a wrong name."
         )
+    # After the cast, which turns float64 numbers beyond float32 into infinity.
+    with np.errstate(over="ignore"):
+        array = array.astype(np.float32)
     finite = np.isfinite(array).all(axis=1)
     if not finite.all():
         bad = np.flatnonzero(~finite)
@@ -270,4 +278,4 @@ def _checked_matrix(features: Any, width: int, what: str, row: str) -> np.ndarra
             f"{what} hold NaN or infinite values in {len(bad)} of {len(array)} rows, first in {row} {bad[0]}. Extract "
             "them again."
         )
-    return array.astype(np.float32)
+    return array

@@ -258,10 +258,14 @@ class VideoMomentRetrievalPipeline(Pipeline):
         # By its attributes: code loaded with a checkpoint may hold a second copy of the class.
         if not hasattr(video, "num_clips"):
             video = self.processor.encode_video(video, fps, show_progress=_shows_progress(show_progress))
-        # Where the sound ends early, the clips without it are left out, as in training.
-        num_clips = video.num_clips if inputs["audio"] is None else min(video.num_clips, len(inputs["audio"]))
+        num_clips, duration = video.num_clips, video.duration
+        if inputs["audio"] is not None:
+            # Where the sound ends early, the clips without it are left out, as in training.
+            num_clips = min(num_clips, len(inputs["audio"]))
+            covered = num_clips * video.clip_length
+            duration = covered if duration - covered > video.clip_length else duration
         windows = plan_windows(
-            num_clips, video.clip_length, video.duration, self.model.config.max_video_length, window_stride
+            num_clips, video.clip_length, duration, self.model.config.max_video_length, window_stride
         )
         return {**inputs, "video": video, "windows": windows}
 
@@ -270,7 +274,7 @@ class VideoMomentRetrievalPipeline(Pipeline):
     ) -> dict[str, Any]:
         """Run the model on every pair of a sentence and a window, sentence by sentence."""
         windows, audio = inputs["windows"], inputs["audio"]
-        # One window takes the features as they are: that the backbones' agree in length is for the processor to judge.
+        # A single window takes the features as they are: the processor checks that their lengths agree.
         rows = [window.clips for window in windows] if len(windows) > 1 else [slice(None)]
         features = [{name: array[row] for name, array in inputs["video"].features.items()} for row in rows]
         tracks = [None if audio is None else audio[row] for row in rows]

@@ -139,8 +139,6 @@ class VideoLightsProcessor(ProcessorMixin):
                 "or make one with `VideoLightsProcessor.from_config(model.config)`."
             )
 
-    # Backbones
-
     def set_backbone(self, backbone: FeatureBackbone) -> None:
         """Attach a backbone; `save_pretrained` will write it beside the processor.
 
@@ -168,8 +166,6 @@ class VideoLightsProcessor(ProcessorMixin):
         """Where each backbone is loaded from."""
         return self._backbones.checkpoints
 
-    # Features
-
     def encode_video(self, video: VideoInput, fps: float | None = None, show_progress: bool = False) -> VideoFeatures:
         """Features of a raw video from every video backbone, in one decoding pass.
 
@@ -179,7 +175,7 @@ class VideoLightsProcessor(ProcessorMixin):
             show_progress: Show a progress bar over the clips.
 
         Returns:
-            The features, not normalised, with the video's duration.
+            The features, not normalized, with the video's duration.
 
         Raises:
             FileNotFoundError: The path does not exist.
@@ -204,10 +200,10 @@ class VideoLightsProcessor(ProcessorMixin):
             sentences: One sentence or several.
 
         Returns:
-            For each sentence a dictionary of encoder name to array (N, D), not normalised.
+            For each sentence a dictionary of encoder name to array (N, D), not normalized.
 
         Raises:
-            ValueError: A sentence is empty or no string, or an encoder cannot run.
+            ValueError: A sentence is empty or not a string, or an encoder cannot run.
         """
         sentences = [sentences] if isinstance(sentences, str) else list(sentences)
         for index, sentence in enumerate(sentences):
@@ -232,7 +228,7 @@ class VideoLightsProcessor(ProcessorMixin):
             videos: One video or a list: [`VideoFeatures`], a dictionary of backbone name to array (L, D), or a raw
                 video as `encode_video` takes it.
             text: One sentence or a list: strings, or dictionaries of encoder name to array (N, D).
-            audio: Audio features (L, audio_dim), one array a video.
+            audio: Audio features (L, audio_dim), one array per video.
             fps: Frames per second of raw videos given as arrays or lists of images.
             return_tensors: `"pt"` or `"np"`.
 
@@ -243,7 +239,7 @@ class VideoLightsProcessor(ProcessorMixin):
 
         Raises:
             ValueError: Nothing given; numbers of videos and sentences that do not pair up; audio missing or out of
-                place; features that are empty, of another width, not finite, or of an unknown backbone; an empty
+                place; features that are empty, of the wrong width, not finite, or of an unknown backbone; an empty
                 sentence.
         """
         if videos is None and text is None:
@@ -280,8 +276,6 @@ class VideoLightsProcessor(ProcessorMixin):
             sentences[index] = features
         return sentences
 
-    # Predictions
-
     def post_process_moment_retrieval(
         self,
         outputs: Any,
@@ -294,13 +288,11 @@ class VideoLightsProcessor(ProcessorMixin):
         """Moments in seconds, and the saliency of every clip.
 
         The score of a moment is its query's foreground probability. The rules and their order are those of the
-        released evaluation: spans to seconds, sorted by score, four decimals; lengths, clamping, rounding to clips;
-        then temporal NMS. The release clamps to `(0, 150)` on QVHighlights and Charades-STA, and not at all (`None`)
-        on the other datasets; neither lets moments depend on the video's own end, which the default does.
+        released evaluation (`select_moments`). The release clamps to `(0, 150)` on QVHighlights and Charades-STA, and
+        not at all (`None`) on the other datasets; neither depends on the video's own end, which the default does.
 
         Args:
-            outputs: The model's output, with `logits` (B, M, 2), class 0 the foreground, `pred_spans` (B, M, 2) as
-                (center, width) fractions, and `saliency_scores` (B, L).
+            outputs: The model's output.
             durations: Length of each video in seconds (of what the model saw of it), or one for all.
             video_attention_mask: (B, L) mask of the inputs. Without it a video has as many clips as its duration
                 implies, at most L.
@@ -310,17 +302,14 @@ class VideoLightsProcessor(ProcessorMixin):
                 `max_after_nms`, `round_to_clips`, `min_length`, `max_length`, `keep`.
 
         Returns:
-            For each sample `{"moments": [{"start", "end", "score"}, ...], "saliency": [float, ...]}`, moments by
-            score, highest first, in seconds; one saliency score for each valid clip.
+            For each sample its moments in seconds, best first, and a saliency score for each valid clip.
 
         Raises:
-            ValueError: Another number of durations than samples, a duration that is not positive, a mask of another
-                shape than the saliency scores, outputs that are not finite, or settings that make no sense.
+            ValueError: Durations or mask do not fit the outputs, the outputs are not finite, or a setting makes no
+                sense.
         """
         chosen = MomentSelection(bounds=clamp, **selection)
         return post_process_outputs(outputs, durations, self.clip_length, chosen, video_attention_mask)
-
-    # Saving and loading
 
     def to_dict(self) -> dict[str, Any]:
         """The settings that `save_pretrained` writes, with the backbones where it puts them."""

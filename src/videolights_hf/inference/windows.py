@@ -1,6 +1,6 @@
 """Videos of any length: overlapping windows over the clips, and one timeline made of the windows' predictions.
 
-A model sees at most `config.max_video_length` clips at once (75 clips of 2 s: 150 s). A longer video is handled so:
+A model sees at most `config.max_video_length` clips at once (75 clips of 2 s: 150 s). A longer video is handled like this:
 
 1. **Windows.** Windows of exactly `max_video_length` clips start every `stride` clips (by default half a window, so
    that every instant but the first and last half window is seen twice). The last window is shifted back to end with
@@ -80,8 +80,8 @@ def plan_windows(
         The windows in order of time: one that holds everything if the video fits, else full windows only.
 
     Raises:
-        ValueError: No clips; a stride that would leave gaps; or, for a video of several windows, a duration that
-            differs from `num_clips * clip_length` by more than two clips, so that clips have no known time.
+        ValueError: There are no clips, the stride would leave gaps, or the duration differs from
+            `num_clips * clip_length` by more than two clips, so that the time of a clip is not known.
     """
     if num_clips < 1:
         raise ValueError("The video has no clips: its features are empty.")
@@ -89,13 +89,13 @@ def plan_windows(
         stride = max(1, max_clips // 2)
     if not 1 <= stride <= max_clips:
         raise ValueError(f"stride must be between 1 and the {max_clips} clips of a window, got {stride}.")
-    if num_clips <= max_clips:
-        return [VideoWindow(0, num_clips, 0.0, duration, is_first=True, is_last=True)]
-    if abs(num_clips * clip_length - duration) > 2 * clip_length:
+    if not abs(num_clips * clip_length - duration) <= 2 * clip_length:
         raise ValueError(
             f"{num_clips} clips of {clip_length:g} s make {num_clips * clip_length:g} s, but the video's duration is "
             f"given as {duration:g} s. Pass the duration and the clip length that the features were extracted with."
         )
+    if num_clips <= max_clips:
+        return [VideoWindow(0, num_clips, 0.0, duration, is_first=True, is_last=True)]
     last_start = num_clips - max_clips
     windows = []
     for first_clip in [*range(0, last_start, stride), last_start]:
