@@ -94,9 +94,10 @@ def flatten(package: Path, entries: list[str]) -> dict[str, str]:
         text = (package / f"{module.replace('.', '/')}.py").read_text(encoding="utf-8")
         lines = text.splitlines(keepends=True)
         for node in ast.walk(ast.parse(text)):
-            imported = _imported_module(package, module, node)
-            if imported is None:
+            _check_import(package.name, module, node)
+            if not isinstance(node, ast.ImportFrom) or not node.level:
                 continue
+            imported = _imported_module(package, module, node)
             written = f"from {'.' * node.level}{node.module} import"
             line = lines[node.lineno - 1]
             if written not in line:
@@ -108,26 +109,39 @@ def flatten(package: Path, entries: list[str]) -> dict[str, str]:
     return files
 
 
-def _imported_module(package: Path, importer: str, node: ast.AST) -> str | None:
-    """The module of the package that a statement imports from, if it does.
+def _check_import(package: str, importer: str, node: ast.AST) -> None:
+    """Refuse imports by name, and absolute imports of the package.
 
     Raises:
-        ImportError: It imports from the package in another way than `from .module import name`.
+        ImportError: The statement is one.
     """
-    where = f"{importer}, line {getattr(node, 'lineno', 0)}"
     if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in ("import_module", "__import__"):
-        raise ImportError(f"{where}: an import by name cannot travel with a checkpoint.")
-    absolute = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-    if isinstance(node, ast.ImportFrom) and not node.level:
-        absolute = [node.module or ""]
-    if any(name.split(".")[0] == package.name for name in absolute):
-        raise ImportError(f"{where}: code that travels with a checkpoint imports its neighbors by relative imports.")
-    if not isinstance(node, ast.ImportFrom) or not node.level:
-        return None
+        raise ImportError(f"{importer}, line {node.lineno}: an import by name cannot travel with a checkpoint.")
+    if isinstance(node, ast.Import):
+        imported = [alias.name for alias in node.names]
+    elif isinstance(node, ast.ImportFrom) and not node.level:
+        imported = [node.module or ""]
+    else:
+        return
+    if any(name.split(".")[0] == package for name in imported):
+        raise ImportError(
+            f"{importer}, line {node.lineno}: code that travels with a checkpoint imports its neighbors by relative "
+            "imports."
+        )
+
+
+def _imported_module(package: Path, importer: str, node: ast.ImportFrom) -> str:
+    """The module of the package that a relative import takes names from.
+
+    Raises:
+        ImportError: It names a package, or nothing that is there.
+    """
     parents = importer.split(".")[: -node.level]
     module = ".".join([*parents, node.module or ""])
     if node.module is None or not (package / f"{module.replace('.', '/')}.py").is_file():
-        raise ImportError(f"{where}: import names from a module (`from .module import name`), not a package.")
+        raise ImportError(
+            f"{importer}, line {node.lineno}: import names from a module (`from .module import name`), not a package."
+        )
     return module
 
 

@@ -90,7 +90,9 @@ class _RegisteringLoader(Loader):
 
     def exec_module(self, module: ModuleType) -> None:
         # The module keeps its own loader, which resource and source look-ups use.
-        module.__spec__.loader = module.__loader__ = self.loader
+        module.__loader__ = self.loader
+        if module.__spec__ is not None:
+            module.__spec__.loader = self.loader
         _loading.append(module.__name__)
         try:
             self.loader.exec_module(module)
