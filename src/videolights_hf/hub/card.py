@@ -264,12 +264,20 @@ def make_model_card(
     )
 
 
-def load_or_make_model_card(config: Any, repo_id: str, *, tags: Sequence[str] = (), token: Any = None) -> ModelCard:
-    """The card that a repository has, with more tags; or a new one."""
+def load_or_make_model_card(
+    config: Any,
+    repo_id: str,
+    *,
+    backbone_checkpoints: Mapping[str, str] | None = None,
+    tags: Sequence[str] = (),
+    token: str | bool | None = None,
+) -> ModelCard:
+    """The card that a repository has, with more tags; or a new one, as `make_model_card` makes it."""
     try:
         card = ModelCard.load(repo_id, token=token)
     except (EntryNotFoundError, RepositoryNotFoundError, RevisionNotFoundError):
-        return make_model_card(config, repo_id, settings=CardSettings(tags=tags))
+        settings = CardSettings(tags=tags)
+        return make_model_card(config, repo_id, backbone_checkpoints=backbone_checkpoints, settings=settings)
     card.data.tags = list(dict.fromkeys([*(card.data.tags or []), *tags]))
     return card
 

@@ -13,10 +13,10 @@ import torch
 from transformers import AutoConfig, AutoModel, AutoProcessor, PreTrainedModel
 from transformers.pipelines import PIPELINE_REGISTRY, Pipeline
 from transformers.utils import ModelOutput, logging
-from transformers.utils.hub import create_and_tag_model_card
 
 from ..backbones.features import VideoFeatures
-from ..hub.push import push_saved_folder
+from ..hub.card import load_or_make_model_card
+from ..hub.push import UPLOAD_ARGUMENTS, push_saved_folder
 from .inputs import is_one_video
 from .moments import MomentResult, MomentSelection, select_moments
 from .processing import VideoLightsProcessor
@@ -30,7 +30,6 @@ DEFAULT_SELECTION = MomentSelection(top_k=5, nms_threshold=0.7, max_after_nms=No
 _PREPROCESS = ("fps", "audio", "window_stride", "show_progress")
 _FORWARD = ("show_progress",)
 _SELECTION = ("top_k", "score_threshold", "nms_threshold", "round_to_clips")
-_UPLOAD_ARGUMENTS = ("commit_description", "private", "token", "revision", "create_pr")
 # What `_forward` keeps of a batch's outputs.
 _PREDICTIONS = ("logits", "pred_spans", "saliency_scores")
 
@@ -360,11 +359,18 @@ class VideoMomentRetrievalPipeline(Pipeline):
         Returns:
             The address of the commit.
         """
-        upload = {name: kwargs.pop(name) for name in _UPLOAD_ARGUMENTS if name in kwargs}
+        upload = {name: kwargs.pop(name) for name in UPLOAD_ARGUMENTS if name in kwargs}
 
         def save(folder: str, full_id: str) -> None:
             self.save_pretrained(folder, **kwargs)
-            card = create_and_tag_model_card(full_id, tags, token=upload.get("token"))
+            checkpoints = self.processor.to_dict()["backbone_checkpoints"]
+            card = load_or_make_model_card(
+                self.model.config,
+                full_id,
+                backbone_checkpoints=checkpoints,
+                tags=tags or (),
+                token=upload.get("token"),
+            )
             card.save(os.path.join(folder, "README.md"))
 
         return push_saved_folder(save, repo_id, commit_message=commit_message, **upload)

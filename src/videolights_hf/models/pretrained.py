@@ -7,8 +7,8 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 from transformers import initialization as init
-from transformers.utils.hub import create_and_tag_model_card
 
+from ..hub.card import load_or_make_model_card
 from ..hub.code import AUTO_MAP, write_code
 from ..hub.push import UPLOAD_ARGUMENTS, push_saved_folder
 from .attention import VideoLightsFeatureRefinement, XavierLinear
@@ -118,7 +118,8 @@ class VideoLightsPreTrainedModel(PreTrainedModel):
 
         def save(folder: str, full_id: str) -> None:
             self.save_pretrained(folder, include_code=include_code, **kwargs)
-            card = create_and_tag_model_card(full_id, tags, token=hub_arguments.get("token"))
+            token = hub_arguments.get("token")
+            card = load_or_make_model_card(self.config, full_id, tags=tags or (), token=token)
             card.save(os.path.join(folder, "README.md"))
 
         return push_saved_folder(save, repo_id, **hub_arguments)
