@@ -106,7 +106,7 @@ def test_strict_fails_on_ids_that_do_not_match_only(run):
 @pytest.mark.parametrize(
     ("predictions", "options", "message"),
     [
-        ([[1]], (), "predictions.jsonl, line 1: expected a JSON object"),
+        ([[1]], (), "predictions.jsonl:1: expected a JSON object"),
         ([{"qid": 9, "pred_relevant_windows": []}], (), "no prediction has a qid of the ground truth"),
         (PREDICTIONS, ("--dataset", "tacos"), "unknown dataset 'tacos'"),
         (PREDICTIONS, ("--json", "/nowhere/out.json"), "No such file or directory: /nowhere/out.json"),

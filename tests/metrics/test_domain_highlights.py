@@ -3,14 +3,15 @@ import pytest
 
 from tests.support import metric_reference as reference
 from tests.support.metric_samples import random_saliency_queries
-from videolights_hf.metrics.common import pad_rows
+from videolights_hf.metrics import common
+from videolights_hf.metrics.common import flatten_rows
 from videolights_hf.metrics.domain_highlights import domain_highlight_metrics, ranked_average_precision
 
 
 @pytest.mark.parametrize("top_k", [5, None])
 def test_ranked_average_precision_equals_the_definition_video_by_video(top_k):
     predictions, ratings = random_saliency_queries(200, num_annotators=4, seed=1)
-    padded, mask = pad_rows(ratings, name="ratings", columns=4)
+    padded, mask = flatten_rows(ratings, name="ratings", columns=4).pad()
     actual = ranked_average_precision(predictions, padded > 1, mask, top_k)
     expected = [
         [reference.ranked_ap(scores, [value > 1 for value in column], top_k) for column in zip(*rows)]
@@ -109,3 +110,16 @@ def test_malformed_input_is_refused_with_the_qid(arguments, message):
 def test_top_k_must_be_positive():
     with pytest.raises(ValueError, match="top_k must be at least 1, but is 0"):
         ranked_average_precision([[0.1]], np.ones((1, 1, 1), dtype=bool), top_k=0)
+
+
+@pytest.mark.parametrize("ratings", [[[1]], [3], [[[]]], ["ab"], [{"a": 1}]])
+def test_ratings_of_another_kind_are_refused(ratings):
+    with pytest.raises(ValueError, match="ratings"):
+        domain_highlight_metrics([[0.1]], ratings, ["dog"], "youtube_highlights")
+
+
+def test_groups_of_videos_score_as_all_together(monkeypatch):
+    predictions, ratings = random_saliency_queries(30, num_annotators=20)
+    together = domain_highlight_metrics(predictions, ratings, ["VU", "BK", "GA"] * 10, "tvsum")
+    monkeypatch.setattr(common, "_MAX_CELLS", 500)
+    assert domain_highlight_metrics(predictions, ratings, ["VU", "BK", "GA"] * 10, "tvsum") == together

@@ -2,7 +2,7 @@ import warnings
 
 import pytest
 
-from videolights_hf.metrics import describe_unmatched, evaluate_predictions, infer_dataset
+from videolights_hf.metrics import check_ground_truth, describe_unmatched, evaluate_predictions, infer_dataset
 
 
 def moment_row(qid, **fields):
@@ -122,7 +122,7 @@ def test_a_domain_that_does_not_exist_is_refused():
 
 def test_clip_length_sets_the_clips_that_ratings_belong_to():
     row = qvhighlights_row(1) | {"relevant_clip_ids": [6]}
-    with pytest.raises(ValueError, match=r"relevant clip 6 lies outside the video, which has 4 clips of 2.0 s"):
+    with pytest.raises(ValueError, match=r"relevant clip 6 lies outside the video, which has 4 clips of 2 s"):
         evaluate_predictions([prediction(1)], [row])
     assert evaluate_predictions([prediction(1)], [row], clip_length=1.0)["brief"]["HL-min-Fair-Hit1"] == 0.0
 
@@ -152,3 +152,14 @@ def test_unmatched_ids_are_described_with_the_first_few():
         "3 queries have no prediction and score 0: 1, 2, ...",
         "1 predictions have a qid that is not in the ground truth and do not count: a",
     ]
+
+
+def test_ground_truth_is_checked_before_there_are_predictions():
+    assert check_ground_truth([qvhighlights_row(1)]) == "qvhighlights"
+    assert check_ground_truth([domain_row(1, "dog")]) == "youtube_highlights"
+    with pytest.raises(ValueError, match="relevant clip 6 lies outside"):
+        check_ground_truth([qvhighlights_row(1) | {"relevant_clip_ids": [6]}])
+    with pytest.raises(ValueError, match="nothing to score against"):
+        check_ground_truth([{"qid": 1}])
+    with pytest.raises(ValueError, match="domain must be text, but is 5"):
+        check_ground_truth([domain_row(1, 5)])

@@ -53,3 +53,18 @@ def test_charades_sta_test_equals_the_release():
 )
 def test_every_domain_equals_the_release(dataset, predictions, annotations):
     assert score(predictions, annotations)[dataset] == golden("highlight_map_by_domain.json")[dataset]
+
+
+@pytest.mark.parametrize(
+    ("dataset", "annotations"),
+    [
+        ("tvsum", "tvsum/tvsum_val_release.jsonl"),
+        ("youtube_highlights", "youtube_highlights/youtube_highlight_val_release.jsonl"),
+    ],
+)
+def test_float32_scores_of_highlight_data_are_scored_as_they_are(dataset, annotations):
+    case = golden(f"{dataset}_float32.json")
+    truth = read_json_lines(Path(ROOT) / "data/annotations" / annotations)
+    results = evaluate_predictions(case["predictions"], truth)
+    assert results[dataset] == case["map_by_domain"]
+    assert results["brief"]["HL-mAP"] == case["map"] != case["map_if_cast_to_float16"]

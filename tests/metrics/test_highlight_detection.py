@@ -3,13 +3,16 @@ import pytest
 
 from tests.support import metric_reference as reference
 from tests.support.metric_samples import random_saliency_queries
-from videolights_hf.metrics.common import pad_rows
+from videolights_hf.metrics import common
+from videolights_hf.metrics.common import flatten_rows
 from videolights_hf.metrics.highlight_detection import (
     SALIENCY_LEVELS,
+    ClipRatings,
     average_precision,
     clip_ratings,
     highlight_detection_metrics,
     hit_at_one,
+    rated_highlight_metrics,
 )
 
 
@@ -20,7 +23,7 @@ def labels_of(*rows):
 @pytest.mark.parametrize("seed", range(3))
 def test_average_precision_equals_the_definition_query_by_query(seed):
     predictions, ratings = random_saliency_queries(200, seed=seed)
-    padded, mask = pad_rows(ratings, name="ratings", columns=3)
+    padded, mask = flatten_rows(ratings, name="ratings", columns=3).pad()
     actual = average_precision(predictions, padded >= 2, mask)
     expected = [
         [reference.highlight_ap(scores, [value >= 2 for value in column]) for column in zip(*rows)]
@@ -118,7 +121,40 @@ def test_clips_outside_the_relevant_ones_are_rated_zero():
     ratings, mask = clip_ratings([8.0, 5.9], [[3, 1], []], [[[4, 2], [1, 0]], []])
     assert ratings[0].tolist() == [[0, 0], [1, 0], [0, 0], [4, 2]]
     assert ratings[1].tolist() == [[0, 0]] * 4
-    assert mask.tolist() == [[True] * 4, [True, True, False, False]]
+    # The last, shorter clip of 5.9 s counts.
+    assert mask.tolist() == [[True] * 4, [True, True, True, False]]
+
+
+@pytest.mark.parametrize(
+    ("duration", "clip_length", "clips"),
+    [(61.2, 2.0, 31), (1.5, 2.0, 1), (2.4, 0.8, 3), (0.7, 0.1, 7), (150, 2.0, 75), (150.0000001, 2.0, 75)],
+)
+def test_the_last_shorter_clip_counts_and_rounding_dust_does_not(duration, clip_length, clips):
+    assert clip_ratings([duration], [[clips - 1]], [[[4]]], clip_length)[1].sum() == clips
+    with pytest.raises(ValueError, match=f"relevant clip {clips} lies outside the video, which has {clips} clips"):
+        clip_ratings([duration], [[clips]], [[[4]]], clip_length)
+
+
+@pytest.mark.parametrize("duration", [1e9, float("inf"), 10**400])
+def test_a_duration_of_more_clips_than_any_video_has_is_refused(duration):
+    with pytest.raises(ValueError, match=r"query #0: a duration of .* more than 1,000,000 clips"):
+        clip_ratings([duration], [[0]], [[[4]]])
+
+
+@pytest.mark.parametrize("duration", [0, -1, float("nan"), "20", True, None])
+def test_a_duration_that_is_no_positive_number_is_refused(duration):
+    with pytest.raises(ValueError, match="query #0: duration must be a positive number of seconds"):
+        clip_ratings([duration], [[0]], [[[4]]])
+
+
+def test_groups_of_queries_score_as_all_together(monkeypatch):
+    predictions, rows = random_saliency_queries(60)
+    durations = [2.0 * len(ratings) for ratings in rows]
+    ids = [list(range(len(ratings))) for ratings in rows]
+    together = rated_highlight_metrics(predictions, ClipRatings.of(durations, ids, rows))
+    assert together == highlight_detection_metrics(predictions, *clip_ratings(durations, ids, rows))
+    monkeypatch.setattr(common, "_MAX_CELLS", 100)
+    assert rated_highlight_metrics(predictions, ClipRatings.of(durations, ids, rows)) == together
 
 
 def test_clip_length_sets_the_number_of_clips():
@@ -141,7 +177,7 @@ def test_metrics_by_level_computed_by_hand():
 
 def test_metrics_are_means_over_annotators_and_queries():
     predictions, rows = random_saliency_queries(120, seed=4)
-    ratings, mask = pad_rows(rows, name="ratings", columns=3)
+    ratings, mask = flatten_rows(rows, name="ratings", columns=3).pad()
     metrics = highlight_detection_metrics(predictions, ratings, mask)
     for level, lowest in SALIENCY_LEVELS.items():
         expected = np.mean(
@@ -162,7 +198,7 @@ def test_no_queries_score_zero():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (([8.0], [[4]], [[[1]]]), "query 'q7': relevant clip 4 lies outside the video, which has 4 clips of 2.0 s"),
+        (([8.0], [[4]], [[[1]]]), "query 'q7': relevant clip 4 lies outside the video, which has 4 clips of 2 s"),
         (([8.0], [[-1]], [[[1]]]), "query 'q7': relevant clip -1 lies outside"),
         (([8.0], [[1, 2]], [[[1]]]), "query 'q7' has 2 relevant_clip_ids but 1 saliency_scores"),
         (([8.0], [[1, 2]], [[[1, 2], [1]]]), "saliency_scores of query 'q7': each entry must be 2 numbers"),

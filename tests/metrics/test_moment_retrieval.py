@@ -3,6 +3,7 @@ import pytest
 
 from tests.support import metric_reference as reference
 from tests.support.metric_samples import random_moment_queries
+from videolights_hf.metrics import common
 from videolights_hf.metrics.moment_retrieval import (
     LENGTH_RANGES,
     MAP_IOU_THRESHOLDS,
@@ -199,3 +200,19 @@ def test_bad_settings_are_refused():
         average_precision([[]], [[]], max_predictions=0)
     with pytest.raises(ValueError, match="one entry per query each, but have 1 and 2"):
         moment_retrieval_metrics([[]], [[], []])
+
+
+def test_groups_of_queries_score_as_all_together(monkeypatch):
+    predictions, truth = random_moment_queries(80)
+    together = moment_retrieval_metrics(predictions, truth)
+    by_query = average_precision(predictions, truth), first_moment_iou(predictions, truth)
+    monkeypatch.setattr(common, "_MAX_CELLS", 300)
+    assert moment_retrieval_metrics(predictions, truth) == together
+    np.testing.assert_allclose(average_precision(predictions, truth), by_query[0], rtol=1e-12)
+    np.testing.assert_allclose(first_moment_iou(predictions, truth), by_query[1], rtol=1e-12)
+
+
+def test_one_query_with_very_many_windows_costs_no_more_than_its_own_size():
+    many = [[0.0, 1.0, 0.5]] * 300_000
+    results = moment_retrieval_metrics([many, *[[[0, 1, 1]]] * 20_000], [[[0, 1]]] * 20_001)
+    assert results["brief"]["MR-full-R1@0.7"] == 100.0

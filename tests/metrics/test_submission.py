@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from videolights_hf.metrics.submission import align_predictions, read_json_lines, write_predictions
+from videolights_hf.metrics.submission import QueryFileError, align_predictions, read_json_lines, write_predictions
 
 
 def test_predictions_survive_writing_and_reading(tmp_path):
@@ -77,12 +77,26 @@ def test_blank_lines_are_skipped(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('{"qid": 1}\n{"qid": 2,\n', r"rows.jsonl, line 2: not JSON \("),
-        ('{"qid": 1}\n\n[1, 2]\n', "rows.jsonl, line 3: expected a JSON object, but found list"),
-        ('{"vid": "a"}\n', "rows.jsonl, line 1: 'qid' must be a number or a string, but is None"),
-        ('{"qid": [1]}\n', r"rows.jsonl, line 1: 'qid' must be a number or a string, but is \[1\]"),
-        ('{"qid": 1}\n{"qid": 2}\n{"qid": 1}\n', "rows.jsonl, line 3: qid 1 occurs twice, first in line 1"),
-        ("\n", "rows.jsonl is empty"),
+        ('{"qid": 1}\n{"qid": 2,\n', r"rows.jsonl:2: not JSON \("),
+        ('{"qid": 1}\n\n[1, 2]\n', "rows.jsonl:3: expected a JSON object, found list"),
+        ('{"vid": "a"}\n', "rows.jsonl:1: 'qid' must be a number or a string, but is None"),
+        ('{"qid": [1]}\n', r"rows.jsonl:1: 'qid' must be a number or a string, but is \[1\]"),
+        ('{"qid": 1}\n{"qid": 2}\n{"qid": 1}\n', "rows.jsonl:3: qid 1 occurs twice, first on line 1"),
+        ("\n", "rows.jsonl: is empty"),
+        ('{"qid": true}\n', "rows.jsonl:1: 'qid' must be a number or a string, but is True"),
+        ('{"qid": 1, "qid": 2}\n', "rows.jsonl:1: not JSON .the key 'qid' occurs twice"),
+        ("[" * 100_000 + "\n", "rows.jsonl:1: not JSON"),
+        ('{"qid": 1, "pred_saliency_scores": 0}\n', "'pred_saliency_scores' must be a list of numbers, but is 0"),
+        ('{"qid": 1, "pred_saliency_scores": [true]}\n', "'pred_saliency_scores' must be a list of numbers"),
+        ('{"qid": 1, "pred_saliency_scores": [NaN]}\n', "'pred_saliency_scores' must be a list of numbers"),
+        ('{"qid": 1, "pred_relevant_windows": [[1, 2]]}\n', "must be a list of .start, end, score., but is"),
+        ('{"qid": 1, "relevant_clip_ids": 0}\n', "'relevant_clip_ids' must be a list of whole numbers, but is 0"),
+        ('{"qid": 1, "relevant_windows": [[0, "x"]]}\n', "'relevant_windows' must be a list of .start, end."),
+        ('{"qid": 1, "label": [1]}\n', "'label' must be a list of lists of numbers"),
+        ('{"qid": 1, "label": [[]]}\n', "'label' must be a list of lists of numbers"),
+        ('{"qid": 1, "domain": 5}\n', "'domain' must be text, but is 5"),
+        ('{"qid": 1, "duration": "20"}\n', "'duration' must be a number, but is '20'"),
+        ('{"qid": 1, "duration": 1' + "0" * 400 + "}\n", "'duration' must be a number, but is 1000.*[.][.][.]"),
     ],
 )
 def test_a_bad_line_is_named_with_file_and_number(tmp_path, text, message):
@@ -95,7 +109,7 @@ def test_a_bad_line_is_named_with_file_and_number(tmp_path, text, message):
 def test_a_line_that_is_not_utf_8_is_named(tmp_path):
     path = tmp_path / "rows.jsonl"
     path.write_bytes(b'{"qid": 1}\n{"qid": "\xff"}\n')
-    with pytest.raises(ValueError, match=r"rows.jsonl, line 2: not JSON \("):
+    with pytest.raises(ValueError, match=r"rows.jsonl:2: not JSON \("):
         read_json_lines(path)
 
 
@@ -125,3 +139,11 @@ def test_ids_of_another_type_do_not_match_and_are_shown():
 def test_ids_that_are_missing_or_double_are_refused(predictions, truth, message):
     with pytest.raises(ValueError, match=message):
         align_predictions(predictions, truth)
+
+
+def test_every_problem_of_a_file_is_named(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"qid": 1, "duration": "x"}\n{"qid": 1}\n[]\n')
+    with pytest.raises(QueryFileError, match=r"2 problem\(s\) in the queries") as caught:
+        read_json_lines(path)
+    assert [problem.rpartition("rows.jsonl:")[2].partition(":")[0] for problem in caught.value.problems] == ["1", "3"]

@@ -10,6 +10,7 @@ from typing import Any
 from ..common.json_lines import FileProblemsError, iterate_json_lines
 from ..common.messages import unknown_name
 from ..common.time_axis import TimeAxis, count_clips
+from ..common.values import is_number, is_qid, is_text, is_whole_number
 from .specs import DatasetSpec, get_dataset_spec
 
 # Durations are written with two or three digits while windows are not always cut to them.
@@ -126,11 +127,11 @@ def row_faults(row: Mapping[str, Any], spec: DatasetSpec) -> list[str]:
     if not is_qid(row.get("qid")):
         faults.append("'qid' must be a number or a non-empty string")
     for field in ("query", "vid"):
-        if not _is_text(row.get(field)):
+        if not is_text(row.get(field)):
             faults.append(f"{field!r} must be a non-empty string")
     if not is_number(row.get("duration")) or row["duration"] <= 0:
         faults.append("'duration' must be a positive number of seconds")
-    if row.get("domain") is not None and not _is_text(row["domain"]):
+    if row.get("domain") is not None and not is_text(row["domain"]):
         faults.append("'domain' must be a non-empty string")
     if faults or not is_labeled(row):
         return faults
@@ -144,28 +145,6 @@ def row_faults(row: Mapping[str, Any], spec: DatasetSpec) -> list[str]:
     if row.get("relevant_clip_ids") is not None or row.get("saliency_scores") is not None:
         faults += _score_faults(row, spec)
     return faults
-
-
-def is_qid(value: object) -> bool:
-    """Whether a value can be the id of a query: a whole number or text, but not True, which Python counts as 1."""
-    return _is_text(value) or (isinstance(value, int) and not isinstance(value, bool))
-
-
-def is_number(value: object) -> bool:
-    """Whether a value is a finite number that a float can hold; True and False are not."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return False
-    try:
-        return math.isfinite(value)
-    except OverflowError:  # a whole number of more than 308 digits
-        return False
-
-
-def _is_text(value: object) -> bool:
-    try:
-        return isinstance(value, str) and bool(value.strip().encode())
-    except UnicodeEncodeError:  # JSON can spell half of a surrogate pair, which no file can hold
-        return False
 
 
 def _window_faults(windows: Any, duration: float) -> list[str]:
@@ -186,7 +165,7 @@ def _score_faults(row: Mapping[str, Any], spec: DatasetSpec) -> list[str]:
     ids, scores = row.get("relevant_clip_ids"), row.get("saliency_scores")
     if not (isinstance(ids, list) and isinstance(scores, list) and ids and len(ids) == len(scores)):
         return ["'relevant_clip_ids' and 'saliency_scores' must be lists of the same length, and not empty"]
-    if not all(isinstance(clip, int) and not isinstance(clip, bool) for clip in ids) or len(set(ids)) < len(ids):
+    if not all(map(is_whole_number, ids)) or len(set(ids)) < len(ids):
         return ["'relevant_clip_ids' must be whole numbers, each once"]
     faults = []
     outside = [

@@ -1,8 +1,20 @@
 """Metrics of moment retrieval and highlight detection, and the published submission files."""
 
 from .domain_highlights import HIGHLIGHT_PROTOCOLS, domain_highlight_metrics, ranked_average_precision
-from .evaluation import GROUND_TRUTH_FIELDS, describe_unmatched, evaluate_predictions, infer_dataset
-from .highlight_detection import SALIENCY_LEVELS, clip_ratings, highlight_detection_metrics, hit_at_one
+from .evaluation import (
+    GROUND_TRUTH_FIELDS,
+    check_ground_truth,
+    describe_unmatched,
+    evaluate_predictions,
+    infer_dataset,
+)
+from .highlight_detection import (
+    MAX_CLIPS,
+    SALIENCY_LEVELS,
+    clip_ratings,
+    highlight_detection_metrics,
+    hit_at_one,
+)
 from .moment_retrieval import (
     LENGTH_RANGES,
     MAP_IOU_THRESHOLDS,
@@ -10,17 +22,20 @@ from .moment_retrieval import (
     first_moment_iou,
     moment_retrieval_metrics,
 )
-from .submission import AlignedPredictions, align_predictions, read_json_lines, write_predictions
+from .submission import AlignedPredictions, QueryFileError, align_predictions, read_json_lines, write_predictions
 
 __all__ = [
     "GROUND_TRUTH_FIELDS",
     "HIGHLIGHT_PROTOCOLS",
     "LENGTH_RANGES",
     "MAP_IOU_THRESHOLDS",
+    "MAX_CLIPS",
     "RECALL_IOU_THRESHOLDS",
     "SALIENCY_LEVELS",
     "AlignedPredictions",
+    "QueryFileError",
     "align_predictions",
+    "check_ground_truth",
     "clip_ratings",
     "describe_unmatched",
     "domain_highlight_metrics",

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .common import check_same_length, label_of, pad_rows
+from .common import RaggedRows, check_same_length, first_entry_length, flatten_rows, group_rows, label_of
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class HighlightProtocol:
     """How a dataset scores highlights.
 
     Attributes:
-        top_k: Number of best-ranked clips that are looked at; `None` for all.
+        top_k: Look at this many best-ranked clips; `None` for all.
         above_median: A clip is a highlight for an annotator if its rating exceeds the median of this annotator's
             ratings of the video; otherwise, if it exceeds 0.
     """
@@ -50,24 +50,30 @@ def ranked_average_precision(
         predicted_saliency: Per video, one score per clip, shape `(L_q,)`; equal scores rank in the order of the
             clips. Scores past the video's last clip are cut; clips without a score rank last. An empty row is a video
             without a prediction and scores 0.
-        labels: True for a positive clip, shape `(Q, L, A)`, one labelling per annotator.
+        labels: True for a positive clip, shape `(Q, L, A)`, one set of labels per annotator.
         clip_mask: True for the clips that the video has, shape `(Q, L)`. Defaults to all.
-        top_k: Number of best-ranked clips that are looked at; `None` for all.
+        top_k: Look at this many best-ranked clips; `None` for all.
         qids: The videos' query ids, for error messages. Defaults to the row numbers.
 
     Returns:
         Average precision as a fraction, shape `(Q, A)`; 0 if none of the clips looked at is positive.
 
     Raises:
-        ValueError: If the number of videos differs, `top_k` is below 1, or a score is not a finite number.
+        ValueError: The number of videos differs, `top_k` is below 1, or a score is not a finite number.
     """
     check_same_length(predicted_saliency, labels, "predicted saliency and labels")
     if top_k is not None and top_k < 1:
         raise ValueError(f"top_k must be at least 1, but is {top_k}")
-    scores, score_mask = pad_rows(predicted_saliency, name="predicted saliency scores", qids=qids)
-    num_queries, num_clips = labels.shape[:2]
-    clip_mask = np.ones((num_queries, num_clips), dtype=bool) if clip_mask is None else clip_mask
+    clip_mask = np.ones(labels.shape[:2], dtype=bool) if clip_mask is None else clip_mask
+    scores = flatten_rows(predicted_saliency, name="predicted saliency scores", qids=qids)
+    return _ranked_precision(scores.pad(), labels, clip_mask, top_k)
 
+
+def _ranked_precision(
+    padded_scores: tuple[np.ndarray, np.ndarray], labels: np.ndarray, clip_mask: np.ndarray, top_k: int | None
+) -> np.ndarray:
+    scores, score_mask = padded_scores
+    num_queries, num_clips = labels.shape[:2]
     shared = min(num_clips, scores.shape[1])
     is_scored = np.zeros((num_queries, num_clips), dtype=bool)
     is_scored[:, :shared] = score_mask[:, :shared]
@@ -109,25 +115,23 @@ def domain_highlight_metrics(
         value of each domain.
 
     Raises:
-        ValueError: If the dataset is unknown, the number of videos differs, the ratings are malformed or empty, or a
+        ValueError: The dataset is unknown, the number of videos differs, the ratings are malformed or empty, or a
             score is not a finite number.
     """
     if dataset not in HIGHLIGHT_PROTOCOLS:
         raise ValueError(f"{dataset!r} is not scored by domain; choose from {', '.join(HIGHLIGHT_PROTOCOLS)}")
     check_same_length(predicted_saliency, ratings, "predicted saliency and ratings")
     check_same_length(ratings, domains, "ratings and domains")
-    for row, video_ratings in enumerate(ratings):
-        if len(video_ratings) == 0:
-            raise ValueError(f"query {label_of(qids, row)} has no ratings")
     protocol = HIGHLIGHT_PROTOCOLS[dataset]
-    num_annotators = len(ratings[0][0]) if len(ratings) else 1
-    values, mask = pad_rows(ratings, name="ratings", columns=num_annotators, qids=qids)
-    if protocol.above_median:
-        labels = values > np.nanmedian(np.where(mask[..., None], values, np.nan), axis=1, keepdims=True)
-    else:
-        labels = values > 0
-
-    precision = ranked_average_precision(predicted_saliency, labels, mask, protocol.top_k, qids).mean(axis=1)
+    values = flatten_rows(ratings, name="ratings", columns=first_entry_length(ratings), qids=qids)
+    if (values.lengths == 0).any():
+        raise ValueError(f"query {label_of(qids, int(np.argmin(values.lengths)))} has no ratings")
+    scores = flatten_rows(predicted_saliency, name="predicted saliency scores", qids=qids)
+    precision = np.zeros(len(ratings))
+    for rows in group_rows(values.lengths, values.flat.shape[1]):
+        labels, clip_mask = _labels(values, rows, protocol)
+        padded = scores.pad(rows, values.lengths[rows])
+        precision[rows] = _ranked_precision(padded, labels, clip_mask, protocol.top_k).mean(axis=1)
     names = np.asarray(domains, dtype=object)
     means = {domain: float(precision[names == domain].mean()) for domain in dict.fromkeys(domains)}
     overall = float(np.mean(list(means.values()))) if means else 0.0
@@ -135,3 +139,11 @@ def domain_highlight_metrics(
         "brief": {"HL-mAP": round(overall, 5)},
         dataset: {domain: round(mean, 5) for domain, mean in means.items()},
     }
+
+
+def _labels(ratings: RaggedRows, rows: np.ndarray, protocol: HighlightProtocol) -> tuple[np.ndarray, np.ndarray]:
+    """Which clips of some videos are highlights for which annotator, `(R, L, A)`, and the mask of real clips."""
+    values, mask = ratings.pad(rows)
+    if not protocol.above_median:
+        return values > 0, mask
+    return values > np.nanmedian(np.where(mask[..., None], values, np.nan), axis=1, keepdims=True), mask

@@ -6,8 +6,11 @@ import warnings
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
+from ..common.values import is_text
 from .domain_highlights import HIGHLIGHT_PROTOCOLS, domain_highlight_metrics
-from .highlight_detection import clip_ratings, highlight_detection_metrics
+from .highlight_detection import ClipRatings, rated_highlight_metrics
 from .moment_retrieval import moment_retrieval_metrics
 from .submission import PREDICTION_FIELDS, align_predictions
 
@@ -22,10 +25,7 @@ GROUND_TRUTH_FIELDS: dict[str, tuple[str, ...]] = {
 
 
 def infer_dataset(ground_truth: Sequence[Mapping[str, Any]]) -> str:
-    """Tell from the fields of the ground truth how it is scored.
-
-    Args:
-        ground_truth: Annotation rows.
+    """Tell from the fields of annotation rows how they are scored.
 
     Returns:
         `tvsum` for rows with a `label` of several annotators, `youtube_highlights` for one column,
@@ -33,12 +33,12 @@ def infer_dataset(ground_truth: Sequence[Mapping[str, Any]]) -> str:
         for one of the two alone.
 
     Raises:
-        ValueError: If the rows hold none of these, as those of a test split without labels.
+        ValueError: The rows hold none of these, as those of a test split without labels.
     """
     for row in ground_truth:
         label = row.get("label")
         if label is not None and len(label):
-            return "youtube_highlights" if len(label[0]) == 1 else "tvsum"
+            return "youtube_highlights" if np.size(label[0]) == 1 else "tvsum"
     has_windows = any(row.get("relevant_windows") is not None for row in ground_truth)
     has_saliency = any(row.get("saliency_scores") is not None for row in ground_truth)
     if has_saliency:
@@ -64,7 +64,7 @@ def evaluate_predictions(
             (`[start, end, score]`, seconds) or `pred_saliency_scores` (one per clip) or both.
         ground_truth: Annotation rows.
         dataset: How to score: a key of `GROUND_TRUTH_FIELDS`. Defaults to what `infer_dataset` finds.
-        domain: Score this domain's videos only (TVSum and YouTube Highlights).
+        domain: Score only this domain's videos (TVSum and YouTube Highlights).
         clip_length: Seconds per clip rated in `saliency_scores`.
 
     Returns:
@@ -80,7 +80,7 @@ def evaluate_predictions(
         QVHighlights predictions without any windows, or without any saliency, are scored on the other alone.
 
     Raises:
-        ValueError: If the dataset or domain does not exist, a ground-truth row lacks a field, ids occur twice or none
+        ValueError: The dataset or domain does not exist, a ground-truth row lacks a field, ids occur twice or none
             matches, no prediction has what is scored, or a prediction is malformed or not a finite number.
     """
     dataset = infer_dataset(ground_truth) if dataset is None else dataset
@@ -107,24 +107,12 @@ def evaluate_predictions(
         "queries_without_prediction": aligned.queries_without_prediction,
         "predictions_without_ground_truth": aligned.predictions_without_ground_truth,
     }
-    qids = [row["qid"] for row in ground_truth]
-    truth = {field: [row[field] for row in ground_truth] for field in GROUND_TRUTH_FIELDS[dataset]}
-    parts = []
-    if windows_field in scored:
-        windows, unmatched["queries_without_windows"] = _column(aligned.predictions, windows_field, qids)
-        parts.append(moment_retrieval_metrics(windows, truth["relevant_windows"], qids=qids))
-    if saliency_field in scored:
-        saliency, unmatched["queries_without_saliency"] = _column(aligned.predictions, saliency_field, qids)
-        if dataset in HIGHLIGHT_PROTOCOLS:
-            parts.append(domain_highlight_metrics(saliency, truth["label"], truth["domain"], dataset, qids))
-        else:
-            ratings, clip_mask = clip_ratings(
-                truth["duration"], truth["relevant_clip_ids"], truth["saliency_scores"], clip_length, qids
-            )
-            parts.append(highlight_detection_metrics(saliency, ratings, clip_mask, qids=qids))
-
     results: dict[str, dict] = {"brief": {}}
-    for part in parts:
+    for field in scored:
+        qids = [row["qid"] for row in ground_truth]
+        values, absent = _column(aligned.predictions, field, qids)
+        unmatched["queries_without_windows" if field == windows_field else "queries_without_saliency"] = absent
+        part: dict[str, dict] = _score(field, values, ground_truth, dataset, clip_length)
         results["brief"] |= part.pop("brief")
         results |= part
     unmatched = {reason: ids for reason, ids in unmatched.items() if ids}
@@ -133,6 +121,51 @@ def evaluate_predictions(
         for sentence in describe_unmatched(unmatched):
             warnings.warn(sentence, stacklevel=2)
     return results
+
+
+def check_ground_truth(ground_truth: Sequence[Mapping[str, Any]], clip_length: float = 2.0) -> str:
+    """Check that rows can be scored against, before the long work whose predictions they are for.
+
+    Args:
+        ground_truth: Annotation rows.
+        clip_length: Seconds per clip rated in `saliency_scores`.
+
+    Returns:
+        How they are scored, by `infer_dataset`.
+
+    Raises:
+        ValueError: `evaluate_predictions` would refuse the rows, whatever the predictions.
+    """
+    dataset = infer_dataset(ground_truth)
+    predictions = [
+        {
+            "qid": row.get("qid"),
+            "pred_relevant_windows": [],
+            "pred_saliency_scores": [0.0],
+        }
+        for row in ground_truth
+    ]
+    evaluate_predictions(predictions, ground_truth, dataset, clip_length=clip_length)
+    return dataset
+
+
+def _score(
+    field: str, values: list[Sequence], ground_truth: Sequence[Mapping[str, Any]], dataset: str, clip_length: float
+) -> dict[str, dict]:
+    """Metrics of one of the two predictions."""
+    qids = [row["qid"] for row in ground_truth]
+
+    def truth(name: str) -> list[Any]:
+        return [row[name] for row in ground_truth]
+
+    if field == PREDICTION_FIELDS[0]:
+        return moment_retrieval_metrics(values, truth("relevant_windows"), qids=qids)
+    if dataset in HIGHLIGHT_PROTOCOLS:
+        return domain_highlight_metrics(values, truth("label"), truth("domain"), dataset, qids)
+    ratings = ClipRatings.of(
+        truth("duration"), truth("relevant_clip_ids"), truth("saliency_scores"), clip_length, qids
+    )
+    return rated_highlight_metrics(values, ratings, qids)
 
 
 def describe_unmatched(unmatched: Mapping[str, Sequence[Hashable]], max_ids: int = 5) -> list[str]:
@@ -159,6 +192,10 @@ def _check_ground_truth(ground_truth: Sequence[Mapping[str, Any]], dataset: str)
             raise ValueError(
                 f"ground truth of query {row.get('qid')!r} has no {', '.join(missing)}, which {dataset} needs; "
                 "choose another dataset, or give every row the field"
+            )
+        if "domain" in GROUND_TRUTH_FIELDS[dataset] and not is_text(row["domain"]):
+            raise ValueError(
+                f"ground truth of query {row.get('qid')!r}: domain must be text, but is {row['domain']!r}"
             )
 
 

@@ -6,12 +6,13 @@ mean IoU that VideoLights reports beside them. Everything is computed over all q
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from ..common.intervals import temporal_iou
-from .common import as_percent, check_same_length, pad_windows
+from .common import RaggedRows, as_percent, check_same_length, flatten_windows, group_rows
 
 MAP_IOU_THRESHOLDS: tuple[float, ...] = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
 """IoU thresholds of the mean average precision: 0.5, 0.55 .. 0.95."""
@@ -43,22 +44,22 @@ def average_precision(
         predicted_windows: Per query, its windows `[start, end, score]` in seconds, shape `(P_q, 3)`; may be empty.
         ground_truth_windows: Per query, its windows `[start, end]` in seconds, shape `(K_q, 2)`.
         iou_thresholds: T thresholds in (0, 1].
-        max_predictions: Only so many best predictions of a query count.
+        max_predictions: Count at most this many predictions per query, the best ones.
         qids: The queries' ids, for error messages. Defaults to the row numbers.
 
     Returns:
         Average precision as a fraction, shape `(Q, T)`; 0 for a query without predictions or without ground truth.
 
     Raises:
-        ValueError: If the number of queries differs, a window is malformed, not finite or reversed, or a threshold
-            lies outside (0, 1].
+        ValueError: The number of queries differs, a window is malformed, not finite or reversed, or a threshold lies
+            outside (0, 1].
     """
-    check_same_length(predicted_windows, ground_truth_windows, "predicted and ground-truth windows")
     _check_thresholds(iou_thresholds)
-    predictions, prediction_mask = _best_predictions(predicted_windows, max_predictions, qids)
-    moments, moment_mask = pad_windows(ground_truth_windows, name="ground-truth windows", columns=2, qids=qids)
-    iou = np.where(prediction_mask[:, :, None] & moment_mask[:, None, :], temporal_iou(predictions, moments), -1.0)
-    return _average_precision(iou, moment_mask.sum(axis=1), iou_thresholds)
+    queries = _Queries.of(predicted_windows, ground_truth_windows, max_predictions, qids)
+    precision = np.zeros((len(queries), len(iou_thresholds)))
+    for rows, group in queries.groups():
+        precision[rows] = _average_precision(group.iou_with(group.mask), group.mask.sum(axis=1), iou_thresholds)
+    return precision
 
 
 def first_moment_iou(
@@ -79,13 +80,13 @@ def first_moment_iou(
         IoU, shape `(Q,)`; 0 for a query without predictions or without ground truth.
 
     Raises:
-        ValueError: If the number of queries differs, or a window is malformed, not finite or reversed.
+        ValueError: The number of queries differs, or a window is malformed, not finite or reversed.
     """
-    check_same_length(predicted_windows, ground_truth_windows, "predicted and ground-truth windows")
-    predictions, prediction_mask = _best_predictions(predicted_windows, 1, qids)
-    moments, moment_mask = pad_windows(ground_truth_windows, name="ground-truth windows", columns=2, qids=qids)
-    iou = np.where(prediction_mask[:, :, None] & moment_mask[:, None, :], temporal_iou(predictions, moments), -1.0)
-    return _first_moment_iou(predictions, moments, iou)
+    queries = _Queries.of(predicted_windows, ground_truth_windows, 1, qids)
+    iou = np.zeros(len(queries))
+    for rows, group in queries.groups():
+        iou[rows] = _first_moment_iou(group.predictions, group.moments, group.iou_with(group.mask))
+    return iou
 
 
 def moment_retrieval_metrics(
@@ -104,7 +105,7 @@ def moment_retrieval_metrics(
         predicted_windows: Per query, its windows `[start, end, score]` in seconds, shape `(P_q, 3)`; may be empty.
         ground_truth_windows: Per query, its windows `[start, end]` in seconds, shape `(K_q, 2)`.
         length_ranges: Name -> `(low, high)`: windows with low < length <= high, in seconds.
-        max_predictions: Only so many best predictions of a query count for the average precision.
+        max_predictions: For the average precision, count at most this many predictions per query, the best ones.
         qids: The queries' ids, for error messages. Defaults to the row numbers.
 
     Returns:
@@ -113,27 +114,25 @@ def moment_retrieval_metrics(
         threshold, and `average`) and `MR-R1` (per threshold). A range without queries is 0.0 throughout.
 
     Raises:
-        ValueError: If the number of queries differs, or a window is malformed, not finite or reversed.
+        ValueError: The number of queries differs, or a window is malformed, not finite or reversed.
     """
-    check_same_length(predicted_windows, ground_truth_windows, "predicted and ground-truth windows")
-    predictions, prediction_mask = _best_predictions(predicted_windows, max_predictions, qids)
-    moments, moment_mask = pad_windows(ground_truth_windows, name="ground-truth windows", columns=2, qids=qids)
-    lengths = moments[..., 1] - moments[..., 0]
-    iou = temporal_iou(predictions, moments)
-
-    selections = {"full": moment_mask}
-    for name, (low, high) in length_ranges.items():
-        selections[name] = moment_mask & (lengths > low) & (lengths <= high)
-
-    results: dict[str, dict] = {}
-    for name, selected in selections.items():
-        has_moment = selected.any(axis=1)
-        counted = prediction_mask[has_moment][:, :, None] & selected[has_moment][:, None, :]
-        range_iou = np.where(counted, iou[has_moment], -1.0)
-        results[name] = _summarise(
-            _average_precision(range_iou, selected[has_moment].sum(axis=1), MAP_IOU_THRESHOLDS),
-            _first_moment_iou(predictions[has_moment], moments[has_moment], range_iou),
-        )
+    queries = _Queries.of(predicted_windows, ground_truth_windows, max_predictions, qids)
+    ranges = {"full": (-np.inf, np.inf), **length_ranges}
+    precision = np.zeros((len(ranges), len(queries), len(MAP_IOU_THRESHOLDS)))
+    first_iou = np.zeros((len(ranges), len(queries)))
+    is_counted = np.zeros((len(ranges), len(queries)), dtype=bool)
+    for rows, group in queries.groups():
+        lengths = group.moments[..., 1] - group.moments[..., 0]
+        for index, (low, high) in enumerate(ranges.values()):
+            selected = group.mask & (lengths > low) & (lengths <= high)
+            iou = group.iou_with(selected)
+            precision[index, rows] = _average_precision(iou, selected.sum(axis=1), MAP_IOU_THRESHOLDS)
+            first_iou[index, rows] = _first_moment_iou(group.predictions, group.moments, iou)
+            is_counted[index, rows] = selected.any(axis=1)
+    results: dict[str, dict] = {
+        name: _summarize(precision[index, is_counted[index]], first_iou[index, is_counted[index]])
+        for index, name in enumerate(ranges)
+    }
 
     full = results["full"]
     brief = {f"MR-full-R1@{threshold}": full["MR-R1"][str(threshold)] for threshold in (0.3, 0.5, 0.7)}
@@ -144,7 +143,7 @@ def moment_retrieval_metrics(
     return {"brief": brief, **results}
 
 
-def _summarise(precisions: np.ndarray, first_iou: np.ndarray) -> dict:
+def _summarize(precisions: np.ndarray, first_iou: np.ndarray) -> dict:
     """Means over queries, in percent, of average precisions `(Q, T)` and first-moment IoUs `(Q,)`."""
     if len(first_iou) == 0:
         precisions, first_iou = np.zeros((1, precisions.shape[1])), np.zeros(1)
@@ -161,18 +160,60 @@ def _check_thresholds(iou_thresholds: Sequence[float]) -> None:
         raise ValueError(f"IoU thresholds must lie in (0, 1], but got {outside}")
 
 
-def _best_predictions(
-    predicted_windows: Sequence[Sequence], max_predictions: int, qids: Sequence[Hashable] | None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Padded windows `(Q, P, 2)` in falling order of score, at most `max_predictions`, and their mask `(Q, P)`."""
-    if max_predictions < 1:
-        raise ValueError(f"max_predictions must be at least 1, but is {max_predictions}")
-    windows, mask = pad_windows(predicted_windows, name="predicted windows", columns=3, qids=qids)
-    order = np.argsort(np.where(mask, -windows[..., 2], np.inf), axis=1, kind="stable")[:, :max_predictions]
-    # A query set without a single prediction still needs one (masked) column to reduce over.
-    if order.shape[1] == 0:
-        return np.zeros((len(windows), 1, 2)), np.zeros((len(windows), 1), dtype=bool)
-    return np.take_along_axis(windows[..., :2], order[..., None], axis=1), np.take_along_axis(mask, order, axis=1)
+@dataclass(frozen=True)
+class _Group:
+    """Queries as padded arrays: predictions (Q, P, 2) by falling score, moments (Q, K, 2), their mask and all IoUs."""
+
+    predictions: np.ndarray
+    moments: np.ndarray
+    mask: np.ndarray
+    iou: np.ndarray
+
+    def iou_with(self, selected: np.ndarray) -> np.ndarray:
+        """IoUs `(Q, P, K)` with the selected moments `(Q, K)`; -1 for pairs that do not count."""
+        return np.where(selected[:, None, :], self.iou, -1.0)
+
+
+@dataclass(frozen=True)
+class _Queries:
+    """The best predictions and the moments of every query."""
+
+    predictions: RaggedRows
+    moments: RaggedRows
+    max_predictions: int
+
+    @classmethod
+    def of(
+        cls,
+        predicted_windows: Sequence[Sequence],
+        ground_truth_windows: Sequence[Sequence],
+        max_predictions: int,
+        qids: Sequence[Hashable] | None,
+    ) -> _Queries:
+        check_same_length(predicted_windows, ground_truth_windows, "predicted and ground-truth windows")
+        if max_predictions < 1:
+            raise ValueError(f"max_predictions must be at least 1, but is {max_predictions}")
+        windows = flatten_windows(predicted_windows, name="predicted windows", columns=3, qids=qids)
+        # Stable: equal scores stay in the order given.
+        order = np.lexsort((-windows.flat[:, 2], windows.row_numbers))
+        moments = flatten_windows(ground_truth_windows, name="ground-truth windows", columns=2, qids=qids)
+        return cls(RaggedRows(windows.flat[order], windows.lengths), moments, max_predictions)
+
+    def __len__(self) -> int:
+        return len(self.moments.lengths)
+
+    def groups(self) -> Iterator[tuple[np.ndarray, _Group]]:
+        """The queries in groups small enough to be padded, with their row numbers."""
+        cells = self.max_predictions * len(MAP_IOU_THRESHOLDS)
+        for rows in group_rows(self.moments.lengths, cells):
+            limits = np.full(len(rows), self.max_predictions)
+            predictions, is_prediction = self.predictions.pad(rows, limits)
+            if predictions.shape[1] == 0:
+                # Queries without a single prediction still need one column, which does not count, to reduce over.
+                predictions, is_prediction = np.zeros((len(rows), 1, 3)), np.zeros((len(rows), 1), dtype=bool)
+            moments, mask = self.moments.pad(rows)
+            iou = np.where(is_prediction[:, :, None], temporal_iou(predictions, moments), -1.0)
+            yield rows, _Group(predictions[..., :2], moments, mask, iou)
 
 
 def _first_moment_iou(predictions: np.ndarray, moments: np.ndarray, iou: np.ndarray) -> np.ndarray:

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
+
+from ..common.files import write_text
+from ..common.json_lines import FileProblemsError, iterate_json_lines
+from ..common.values import is_number, is_qid, is_text, is_whole_number
 
 PREDICTION_FIELDS: tuple[str, ...] = ("pred_relevant_windows", "pred_saliency_scores")
 """The two predictions of a submission line."""
@@ -34,43 +37,73 @@ class AlignedPredictions:
     predictions_without_ground_truth: list[Hashable]
 
 
+class QueryFileError(FileProblemsError):
+    """Files of predictions or ground truth that cannot be used."""
+
+    subject = "queries"
+
+
 def read_json_lines(path: str | os.PathLike) -> list[dict[str, Any]]:
-    """Read a JSON Lines file of queries: predictions or ground truth. Blank lines are skipped.
-
-    Args:
-        path: The file.
-
-    Returns:
-        One dictionary per line.
+    """Read and check a JSON Lines file of queries: predictions or ground truth. Blank lines are skipped.
 
     Raises:
-        OSError: If the file cannot be read.
-        ValueError: If a line is not a JSON object or has no `qid`, if a qid occurs twice, or if there is no line at
-            all; the message names the file and the line.
+        OSError: The file cannot be read.
+        QueryFileError: Naming file and line, for a line that is not a JSON object, has no `qid` or a field of the
+            wrong kind, or a qid that occurs twice; also for a file without lines.
     """
     rows: list[dict[str, Any]] = []
+    problems: list[str] = []
     first_line: dict[Hashable, int] = {}
-    with open(path, "rb") as file:
-        for number, line in enumerate(file, start=1):
-            if not line.strip():
-                continue
-            where = f"{os.fspath(path)}, line {number}"
-            try:
-                row = json.loads(line)
-            except ValueError as error:
-                raise ValueError(f"{where}: not JSON ({error})") from error
-            if not isinstance(row, dict):
-                raise ValueError(f"{where}: expected a JSON object, but found {type(row).__name__}")
-            qid = row.get("qid")
-            if not isinstance(qid, (int, str)):
-                raise ValueError(f"{where}: 'qid' must be a number or a string, but is {qid!r}")
+    for number, row, fault in iterate_json_lines(path):
+        faults = [fault] if fault is not None else _field_faults(row)
+        if not faults:
+            qid = row["qid"]
             if qid in first_line:
-                raise ValueError(f"{where}: qid {qid!r} occurs twice, first in line {first_line[qid]}")
-            first_line[qid] = number
-            rows.append(row)
+                faults.append(f"qid {qid!r} occurs twice, first on line {first_line[qid]}")
+            first_line.setdefault(qid, number)
+        problems += [f"{os.fspath(path)}:{number}: {fault}" for fault in faults]
+        rows.append(row)
     if not rows:
-        raise ValueError(f"{os.fspath(path)} is empty")
+        problems.append(f"{os.fspath(path)}: is empty")
+    if problems:
+        raise QueryFileError(problems)
     return rows
+
+
+def _field_faults(row: Mapping[str, Any]) -> list[str]:
+    """What is wrong with the fields of a line that scores are computed from; unknown fields are not looked at."""
+    faults = [] if is_qid(row.get("qid")) else [f"'qid' must be a number or a string, but is {_shown(row.get('qid'))}"]
+    for field, (is_right, expected) in _FIELD_KINDS.items():
+        value = row.get(field)
+        if value is not None and not is_right(value):
+            faults.append(f"{field!r} must be {expected}, but is {_shown(value)}")
+    return faults
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _is_list_of(check: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, list) and all(map(check, value))
+
+
+def _is_row(columns: int | None = None) -> Callable[[Any], bool]:
+    is_numbers = _is_list_of(is_number)
+    return lambda value: is_numbers(value) and (len(value) == columns if columns is not None else len(value) > 0)
+
+
+_FIELD_KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "pred_relevant_windows": (_is_list_of(_is_row(3)), "a list of [start, end, score]"),
+    "pred_saliency_scores": (_is_list_of(is_number), "a list of numbers"),
+    "duration": (is_number, "a number"),
+    "relevant_windows": (_is_list_of(_is_row(2)), "a list of [start, end]"),
+    "relevant_clip_ids": (_is_list_of(is_whole_number), "a list of whole numbers"),
+    "saliency_scores": (_is_list_of(_is_row()), "a list of lists of numbers"),
+    "label": (_is_list_of(_is_row()), "a list of lists of numbers"),
+    "domain": (is_text, "text"),
+}
 
 
 def write_predictions(path: str | os.PathLike, predictions: Iterable[Mapping[str, Any]]) -> None:
@@ -84,17 +117,15 @@ def write_predictions(path: str | os.PathLike, predictions: Iterable[Mapping[str
             tensors. Further fields are written after the published ones.
 
     Raises:
-        OSError: If the file cannot be written.
-        ValueError: If a prediction has no qid or neither field, holds a number that is not finite, or if a qid
+        OSError: The file cannot be written.
+        ValueError: A prediction has no qid or neither field, holds a number that is not finite, or if a qid
             occurs twice.
     """
-    path = Path(path)
     seen: set[Hashable] = set()
     lines = []
     for row in predictions:
-        qid = row.get("qid")
-        qid = qid.item() if hasattr(qid, "item") else qid
-        if not isinstance(qid, (int, str)):
+        qid = _python_number(row.get("qid"))
+        if not is_qid(qid):
             raise ValueError(f"'qid' must be a number or a string, but is {qid!r}")
         if qid in seen:
             raise ValueError(f"qid {qid!r} occurs twice in the predictions")
@@ -106,12 +137,7 @@ def write_predictions(path: str | os.PathLike, predictions: Iterable[Mapping[str
             lines.append(json.dumps(ordered, allow_nan=False, default=_python_value))
         except (TypeError, ValueError) as error:
             raise ValueError(f"the prediction of query {qid!r} cannot be written: {error}") from error
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        partial.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_text(path, "".join(f"{line}\n" for line in lines))
 
 
 def align_predictions(
@@ -127,7 +153,7 @@ def align_predictions(
         The predictions in the order of the ground truth, and the ids without a counterpart on either side.
 
     Raises:
-        ValueError: If a qid occurs twice on one side, or if not a single one matches.
+        ValueError: A qid occurs twice on one side, or if not a single one matches.
     """
     by_qid = _index_by_qid(predictions, "predictions")
     truth = _index_by_qid(ground_truth, "ground truth")
@@ -154,6 +180,11 @@ def _index_by_qid(rows: Iterable[Mapping[str, Any]], name: str) -> dict[Hashable
             raise ValueError(f"qid {row['qid']!r} occurs twice in the {name}")
         indexed[row["qid"]] = row
     return indexed
+
+
+def _python_number(value: Any) -> Any:
+    """A scalar of an array or tensor as a plain Python number."""
+    return value.item() if hasattr(value, "item") else value
 
 
 def _python_value(value: Any) -> Any:
