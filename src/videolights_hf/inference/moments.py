@@ -18,6 +18,9 @@ from ..video.reader import clip_grid
 # Predictions are written with this many decimals.
 DECIMALS = 4
 
+# A score is the probability that the moment shows what the sentence says. What a video does not show scores less.
+LOW_SCORE = 0.2
+
 
 class Moment(TypedDict):
     """A piece of a video: start and end in seconds, and a score in [0, 1]."""
@@ -249,6 +252,13 @@ def round_decimals(values: np.ndarray) -> np.ndarray:
     return np.array([round(value, DECIMALS) for value in values.ravel().tolist()]).reshape(values.shape)
 
 
+def low_score_note(moments: Sequence[Moment]) -> str | None:
+    """A sentence for people if every score is so low that the video hardly shows what was asked for, else `None`."""
+    if not moments or max(moment["score"] for moment in moments) >= LOW_SCORE:
+        return None
+    return f"All scores are below {LOW_SCORE:.2f}: the video probably does not show this."
+
+
 def check_finite(*predictions: np.ndarray) -> None:
     """Refuse predictions that are NaN or infinite.
 
@@ -307,12 +317,14 @@ def _keep_inside(windows: np.ndarray, originals: np.ndarray, duration: float, cl
 
 
 __all__ = [
+    "LOW_SCORE",
     "Moment",
     "MomentPrediction",
     "MomentResult",
     "MomentSelection",
     "adjust_times",
     "check_finite",
+    "low_score_note",
     "post_process_outputs",
     "round_decimals",
     "select_moments",

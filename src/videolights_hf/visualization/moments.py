@@ -1,8 +1,7 @@
-"""Pictures of predictions: saliency, moments and ground truth over thumbnails of the video (needs the `viz` extra)."""
+"""Pictures of predictions: saliency, moments, highlights and ground truth over thumbnails of the video."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -10,53 +9,63 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..common.times import format_time
+from ..inference.highlights import Highlight, find_highlights
+from ..inference.moments import Moment, MomentResult, low_score_note
+from .axes import Page, draw_time_axis, name_row, strip_frame
+from .style import (
+    GRID_COLOR,
+    LABEL_SIZE,
+    MOMENT_COLOR,
+    MUTED_COLOR,
+    NOTE_SIZE,
+    SALIENCY_COLOR,
+    TEXT_COLOR,
+    TITLE_SIZE,
+    TRUTH_COLOR,
+)
+from .text import MISSING_NOTE, FittedText, fit_text, font_families, text_width
+from .thumbnails import read_thumbnails
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-
-# Okabe and Ito's colours: told apart with every kind of colour blindness, and in print by their brightness.
-MOMENT_COLOR = "#D55E00"
-TRUTH_COLOR = "#009E73"
-SALIENCY_COLOR = "#0072B2"
-TEXT_COLOR = "#222222"
-MUTED_COLOR = "#6B6B6B"
-
-# Sizes in inches, so that text keeps its size and place whatever the number of panels.
+# Sizes in inches.
 LEFT, RIGHT, TOP, BOTTOM = 1.3, 0.25, 0.15, 0.36
-TITLE_LINE, CURVE, LANE, GAP = 0.23, 0.95, 0.26, 0.24
-BAR_HEIGHT = 0.72
-SCORE_LABEL = 0.42
-TITLE_FONT: dict[str, Any] = {"size": 11, "weight": "bold"}
-TICK_STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200)
-MAX_TICKS = 11
+TITLE_LINE, NOTE_LINE, CURVE, LANE, GAP = 0.23, 0.2, 0.95, 0.26, 0.28
+NAME_MARGIN = LEFT - 0.12
+BAR_HEIGHT, LEAST_BAR, LABEL_PAD = 0.72, 0.06, 0.06
 NUM_THUMBNAILS, THUMBNAIL_PIXELS = 10, 192
+GALLERY_COLUMNS, GALLERY_GAP = 8, 0.08
+NUM_HIGHLIGHTS = 3
+# A curve is drawn to scale down to this range of saliency, so that noise looks like noise.
+LEAST_SALIENCY_RANGE = 1.0
 
 
 def plot_moments(
-    predictions: Mapping[str, Any] | Sequence[Mapping[str, Any]],
+    predictions: MomentResult | Sequence[MomentResult],
     video: Any = None,
     ground_truth: Sequence[Any] | None = None,
     *,
     fps: float | None = None,
-    max_moments: int = 3,
+    max_moments: int | None = None,
     width: float = 10.0,
 ) -> Figure:
     """Draw what the pipeline found: a panel for each sentence, above a strip of thumbnails of the video.
 
-    A panel holds the sentence, the saliency curve and, below it, one bar for each moment with its score. The moment
-    is tinted through the curve as well, the stronger the higher its score.
+    A panel holds the sentence, the saliency curve with the best highlights marked, one bar for each moment with its
+    times and score, and thumbnails of the best moments (of the highlights, if there are no moments). All curves of a
+    picture have one scale.
 
     Args:
-        predictions: What `VideoMomentRetrievalPipeline` returned for one video: a dictionary or, for several
-            sentences, a list of them.
+        predictions: What `VideoMomentRetrievalPipeline` returned for one video: a result or, for several sentences, a
+            list of them.
         video: The video, for the thumbnails: a path, a file object, an array of frames (T, H, W, 3) or a list of
-            PIL images. `None` leaves the strip out.
+            PIL images. `None` leaves them out.
         ground_truth: The true moments as `(start, end)` in seconds: a list of them for one prediction, a list of
             such lists for several.
-        fps: Frames a second, for a video given as frames.
-        max_moments: How many moments to draw for each sentence, best first.
+        fps: Frames per second, for a video given as frames.
+        max_moments: Draw at most this many moments per sentence, best first; `None` draws all.
         width: Width of the picture in inches.
 
     Returns:
@@ -68,89 +77,82 @@ def plot_moments(
             from theirs.
     """
     try:
-        from matplotlib.figure import Figure
+        import matplotlib.figure  # noqa: F401
     except ImportError as error:
         raise ImportError('Pictures need matplotlib: pip install "videolights-hf[viz]".') from error
 
-    if isinstance(predictions, Mapping):
-        predictions = [predictions]
-        ground_truth = None if ground_truth is None else [ground_truth]
-    if not predictions:
-        raise ValueError("There is nothing to draw: the list of predictions is empty.")
-    truths = [[] for _ in predictions] if ground_truth is None else list(ground_truth)
-    if len(truths) != len(predictions):
-        raise ValueError(f"Got {len(predictions)} predictions, but the ground truth of {len(truths)}.")
-    duration = predictions[0]["duration"]
-    if any(prediction["duration"] != duration for prediction in predictions):
-        raise ValueError("The predictions are of videos of different lengths. Draw each video on its own.")
+    results, truths = _pair_up(predictions, ground_truth)
+    duration = results[0]["duration"]
+    scale = _Scale(seconds_per_inch=duration / (width - LEFT - RIGHT), saliency=_saliency_limits(results))
+    panels = [_Panel.arrange(*pair, max_moments, scale) for pair in zip(results, truths, strict=True)]
+    strip: list[np.ndarray] = []
+    if video is not None:
+        strip = _add_thumbnails(panels, video, fps)
 
-    inner_width = width - LEFT - RIGHT
-    seconds_per_inch = duration / inner_width
-    panels = [
-        _Panel.arrange(prediction, truth, max_moments, seconds_per_inch)
-        for prediction, truth in zip(predictions, truths, strict=True)
-    ]
-    thumbnails: Sequence[np.ndarray] = [] if video is None else _thumbnails(video, fps)
-    strip_height = inner_width / NUM_THUMBNAILS if len(thumbnails) else 0.0
-    height = TOP + sum(panel.height + GAP for panel in panels) + strip_height + BOTTOM
-    figure = Figure(figsize=(width, height), facecolor="white")
-
-    def add_axes(top: float, axes_height: float) -> Axes:
-        return figure.add_axes(
-            (LEFT / width, 1 - (top + axes_height) / height, inner_width / width, axes_height / height),
-            xlim=(0, duration),
-        )
-
-    top = TOP
+    note = any(panel.title.has_missing for panel in panels)
+    strip_height = _height(strip, (width - LEFT - RIGHT) / NUM_THUMBNAILS)
+    height = TOP + sum(panel.height + GAP for panel in panels) + strip_height + BOTTOM + NOTE_LINE * note
+    page = Page(width, LEFT, RIGHT, height, TOP)
     for panel in panels:
-        for line in panel.title_lines:
-            figure.text(LEFT / width, 1 - top / height, line, color=TEXT_COLOR, va="top", **TITLE_FONT)
-            top += TITLE_LINE
-        _draw_curve(add_axes(top, CURVE), panel)
-        top += CURVE
-        last = add_axes(top, panel.lanes_height)
-        _draw_lanes(last, panel)
-        top += panel.lanes_height + GAP
-    if len(thumbnails):
-        last = add_axes(top - GAP / 2, strip_height)
-        _draw_strip(last, thumbnails, panels[0].moments[0] if len(panels) == 1 and panels[0].moments else None)
-    _draw_time_axis(last, duration)
-    return figure
+        last = panel.draw(page)
+        page.top += GAP
+    if strip:
+        page.top -= GAP / 2
+        last = page.add_row(strip_height, duration)
+        _draw_strip(last, strip, panels[0].moments[0] if len(panels) == 1 and panels[0].moments else None)
+    draw_time_axis(last, duration)
+    if note:
+        page.top = height - NOTE_LINE
+        page.add_text(MISSING_NOTE, NOTE_LINE, color=MUTED_COLOR, size=NOTE_SIZE)
+    return page.figure
 
 
 @dataclass(frozen=True)
+class _Scale:
+    """What all panels share: seconds per inch, and the lowest and highest saliency of the curves' axis."""
+
+    seconds_per_inch: float
+    saliency: tuple[float, float]
+
+
+@dataclass
 class _Panel:
     """What one sentence's panel shows; `lanes` holds for each moment the row of its bar."""
 
-    title_lines: list[str]
-    saliency: np.ndarray
-    clip_length: float
-    duration: float
-    moments: list[Mapping[str, float]]
+    result: MomentResult
+    title: FittedText
+    note: str | None
+    moments: list[Moment]
+    highlights: list[Highlight]
+    labels: list[str]
     lanes: list[int]
     truth: list[tuple[float, float]]
-    seconds_per_inch: float
+    scale: _Scale
+    thumbnails: list[np.ndarray]
 
     @classmethod
     def arrange(
-        cls,
-        prediction: Mapping[str, Any],
-        truth: Sequence[tuple[float, float]],
-        max_moments: int,
-        seconds_per_inch: float,
+        cls, result: MomentResult, truth: Sequence[tuple[float, float]], max_moments: int | None, scale: _Scale
     ) -> _Panel:
-        duration = prediction["duration"]
-        moments = sorted(prediction["moments"], key=lambda moment: -moment["score"])[:max_moments]
+        moments = sorted(result["moments"], key=lambda moment: -moment["score"])[:max_moments]
+        labels = [_label(rank, moment) for rank, moment in enumerate(moments, start=1)]
         return cls(
-            title_lines=_wrap(prediction["query"], duration / seconds_per_inch),
-            saliency=np.asarray(prediction["saliency"], dtype=float),
-            clip_length=prediction["clip_length"],
-            duration=duration,
+            result=result,
+            title=fit_text(result["query"], result["duration"] / scale.seconds_per_inch, TITLE_SIZE, "bold"),
+            note=low_score_note(moments),
             moments=moments,
-            lanes=_pack_lanes(moments, gap=SCORE_LABEL * seconds_per_inch),
+            highlights=find_highlights(result, NUM_HIGHLIGHTS),
+            labels=labels,
+            lanes=_pack_lanes([_extent(*pair, result["duration"], scale) for pair in zip(moments, labels)]),
             truth=[(float(start), float(end)) for start, end in truth],
-            seconds_per_inch=seconds_per_inch,
+            scale=scale,
+            thumbnails=[],
         )
+
+    @property
+    def shown(self) -> Sequence[Moment | Highlight]:
+        """What the thumbnails show: the best moments, or else the highlights."""
+        return (self.moments or self.highlights)[:GALLERY_COLUMNS]
 
     @property
     def num_moment_lanes(self) -> int:
@@ -161,123 +163,206 @@ class _Panel:
         return LANE * (self.num_moment_lanes + bool(self.truth))
 
     @property
+    def gallery_width(self) -> float:
+        inner_width = self.result["duration"] / self.scale.seconds_per_inch
+        return (inner_width - GALLERY_GAP * (GALLERY_COLUMNS - 1)) / GALLERY_COLUMNS
+
+    @property
+    def gallery_height(self) -> float:
+        return _height(self.thumbnails, self.gallery_width)
+
+    @property
     def height(self) -> float:
-        return TITLE_LINE * len(self.title_lines) + CURVE + self.lanes_height
+        gallery = self.gallery_height + GALLERY_GAP if self.thumbnails else 0.0
+        text = TITLE_LINE * len(self.title.lines) + NOTE_LINE * bool(self.note)
+        return text + CURVE + self.lanes_height + gallery
+
+    def draw(self, page: Page) -> Axes:
+        """Draw the panel below what is on the page; its last row over time is returned."""
+        for line in self.title.lines:
+            style = {"color": TEXT_COLOR, "size": TITLE_SIZE, "weight": "bold", "family": font_families()}
+            page.add_text(line, TITLE_LINE, parse_math=False, **style)
+        if self.note:
+            page.add_text(self.note, NOTE_LINE, color=MUTED_COLOR, size=NOTE_SIZE)
+        _draw_curve(page.add_row(CURVE, self.result["duration"]), self)
+        lanes = page.add_row(self.lanes_height, self.result["duration"])
+        _draw_lanes(lanes, self)
+        if self.thumbnails:
+            page.top += GALLERY_GAP
+            _draw_gallery(page, self)
+        return lanes
 
 
-def _wrap(text: str, width: float) -> list[str]:
-    """Break a title into lines at most `width` inches wide; a word that is wider is broken as well."""
-    from matplotlib.font_manager import FontProperties
-    from matplotlib.textpath import TextPath
-
-    def fits(line: str) -> bool:
-        return TextPath((0, 0), line, prop=FontProperties(**TITLE_FONT)).get_extents().width <= 72 * width
-
-    lines = [""]
-    for word in text.split():
-        longer = f"{lines[-1]} {word}".strip()
-        if fits(longer):
-            lines[-1] = longer
-            continue
-        lines.append("")
-        for character in word:
-            if not fits(lines[-1] + character):
-                lines.append("")
-            lines[-1] += character
-    return [line for line in lines if line]
+def _pair_up(predictions: Any, ground_truth: Sequence[Any] | None) -> tuple[list[MomentResult], list[Any]]:
+    if isinstance(predictions, Mapping):
+        predictions = [predictions]
+        ground_truth = None if ground_truth is None else [ground_truth]
+    results: list[MomentResult] = list(predictions)
+    if not results:
+        raise ValueError("There is nothing to draw: the list of predictions is empty.")
+    truths = [[] for _ in results] if ground_truth is None else list(ground_truth)
+    if len(truths) != len(results):
+        raise ValueError(f"Got {len(results)} predictions, but the ground truth of {len(truths)}.")
+    if any(result["duration"] != results[0]["duration"] for result in results):
+        raise ValueError("The predictions are of videos of different lengths. Draw each video on its own.")
+    return results, truths
 
 
-def _pack_lanes(moments: Sequence[Mapping[str, float]], gap: float) -> list[int]:
-    """Give each moment the first row in which it keeps `gap` seconds, the room of a score, from the others there."""
+def _saliency_limits(results: Sequence[MomentResult]) -> tuple[float, float]:
+    values = np.concatenate([np.asarray(result["saliency"], dtype=float) for result in results])
+    low, high = float(values.min()), float(values.max())
+    return low, max(high, low + LEAST_SALIENCY_RANGE)
 
-    def fits(moment: Mapping[str, float], row: list[Mapping[str, float]]) -> bool:
-        return all(moment["start"] >= other["end"] + gap or moment["end"] + gap <= other["start"] for other in row)
 
-    rows: list[list[Mapping[str, float]]] = []
+def _label(rank: int, moment: Moment) -> str:
+    times = "–".join(format_time(moment[name]) for name in ("start", "end"))
+    return f"{rank}   {times}   {moment['score']:.2f}"
+
+
+def _bar(start: float, end: float, duration: float, scale: _Scale) -> tuple[float, float]:
+    """Start and end of a bar that can be seen, inside the video."""
+    missing = min(LEAST_BAR * scale.seconds_per_inch, duration) - (end - start)
+    if missing <= 0:
+        return start, end
+    start = min(max(start - missing / 2, 0.0), duration - (end - start) - missing)
+    return start, start + LEAST_BAR * scale.seconds_per_inch
+
+
+def _label_seconds(label: str, scale: _Scale) -> float:
+    return (text_width(label, LABEL_SIZE, "bold") / 72 + 2 * LABEL_PAD) * scale.seconds_per_inch
+
+
+def _label_place(moment: Moment, label: str, duration: float, scale: _Scale) -> tuple[str, float]:
+    """Where the label of a bar stands (`center`, or `left` or `right` aligned), and at what time."""
+    room, pad = _label_seconds(label, scale), LABEL_PAD * scale.seconds_per_inch
+    start, end = _bar(moment["start"], moment["end"], duration, scale)
+    if end - start >= room:
+        return "center", (start + end) / 2
+    return ("left", end + pad) if end + room <= duration else ("right", start - pad)
+
+
+def _extent(moment: Moment, label: str, duration: float, scale: _Scale) -> tuple[float, float]:
+    """Seconds that a bar and its label take."""
+    start, end = _bar(moment["start"], moment["end"], duration, scale)
+    side, _ = _label_place(moment, label, duration, scale)
+    room = _label_seconds(label, scale)
+    return (start, end + room) if side == "left" else (start - room, end) if side == "right" else (start, end)
+
+
+def _pack_lanes(extents: Sequence[tuple[float, float]]) -> list[int]:
+    """Give each bar the first row in which it covers no other."""
+    rows: list[list[tuple[float, float]]] = []
     lanes = []
-    for moment in moments:
-        lane = next((index for index, row in enumerate(rows) if fits(moment, row)), len(rows))
+    for start, end in extents:
+        free = (index for index, row in enumerate(rows) if all(start >= last or end <= first for first, last in row))
+        lane = next(free, len(rows))
         if lane == len(rows):
             rows.append([])
-        rows[lane].append(moment)
+        rows[lane].append((start, end))
         lanes.append(lane)
     return lanes
 
 
 def _draw_curve(axes: Axes, panel: _Panel) -> None:
-    from matplotlib.ticker import MaxNLocator, ScalarFormatter
-
-    times = (np.arange(len(panel.saliency)) + 0.5) * panel.clip_length
-    inside = times < panel.duration
-    times = np.concatenate([[0.0], times[inside], [panel.duration]])
-    values = np.concatenate([panel.saliency[:1], panel.saliency[inside], panel.saliency[inside][-1:]])
-    low, high = values.min(), values.max()
-    margin = 0.12 * (high - low) or 0.5
-    axes.set_ylim(low - margin, high + margin)
-    axes.fill_between(times, values, low - margin, color=SALIENCY_COLOR, alpha=0.13, linewidth=0, zorder=0)
+    result, (low, high) = panel.result, panel.scale.saliency
+    saliency, duration = np.asarray(result["saliency"], dtype=float), result["duration"]
+    times = (np.arange(len(saliency)) + 0.5) * result["clip_length"]
+    inside = times < duration
+    times = np.concatenate([[0.0], times[inside], [duration]])
+    values = np.concatenate([saliency[:1], saliency[inside], saliency[inside][-1:]])
+    # Room above for the times of the highlights.
+    axes.set_ylim(low - 0.08 * (high - low), high + 0.32 * (high - low))
+    axes.fill_between(times, values, axes.get_ylim()[0], color=SALIENCY_COLOR, alpha=0.13, linewidth=0, zorder=0)
     axes.plot(times, values, color=SALIENCY_COLOR, linewidth=1.8, solid_joinstyle="round")
     for moment in panel.moments:
-        axes.axvspan(
-            moment["start"],
-            moment["end"],
-            color=MOMENT_COLOR,
-            alpha=0.06 + 0.2 * moment["score"],
-            linewidth=0,
-            zorder=0,
-        )
+        start, end = _bar(moment["start"], moment["end"], duration, panel.scale)
+        axes.axvspan(start, end, color=MOMENT_COLOR, alpha=0.06 + 0.2 * moment["score"], linewidth=0, zorder=0)
+    _mark_highlights(axes, panel)
     axes.set_xticks([])
-    axes.yaxis.set_major_locator(MaxNLocator(nbins=3))
-    # As many decimals as tell the ticks apart: a curve may be nearly flat far from zero.
-    axes.yaxis.set_major_formatter(ScalarFormatter(useOffset=False))
+    # Saliency has no unit: what counts is where a clip lies between the worst and the best ones of the picture.
+    axes.set_yticks([low, high], ["low", "high"])
     axes.tick_params(axis="y", labelsize=8, labelcolor=MUTED_COLOR, color=MUTED_COLOR, length=2)
     axes.spines[["top", "right", "bottom"]].set_visible(False)
     axes.spines["left"].set_color(MUTED_COLOR)
-    _name_row(axes, (low + high) / 2, "saliency", SALIENCY_COLOR)
+    name_row(axes, (low + high) / 2, "saliency", SALIENCY_COLOR, NAME_MARGIN)
+
+
+def _mark_highlights(axes: Axes, panel: _Panel) -> None:
+    duration = panel.result["duration"]
+    written: list[tuple[float, float]] = []
+    for highlight in panel.highlights:
+        middle, label = (highlight["start"] + highlight["end"]) / 2, format_time(highlight["start"])
+        axes.plot([middle], [highlight["saliency"]], marker="*", markersize=8, color=SALIENCY_COLOR, clip_on=False)
+        half = _label_seconds(label, panel.scale) / 2
+        center = min(max(middle, half), duration - half)
+        if all(center + half <= start or center - half >= end for start, end in written):
+            axes.annotate(
+                label,
+                (center, highlight["saliency"]),
+                xytext=(0, 5),
+                textcoords="offset points",
+                ha="center",
+                va="bottom",
+                fontsize=LABEL_SIZE,
+                color=SALIENCY_COLOR,
+                weight="bold",
+            )
+            written.append((center - half, center + half))
 
 
 def _draw_lanes(axes: Axes, panel: _Panel) -> None:
+    duration, scale = panel.result["duration"], panel.scale
     rows = panel.num_moment_lanes + bool(panel.truth)
     axes.set_ylim(rows, 0)
     for row in range(rows):
-        axes.axhline(row, color="#DDDDDD", linewidth=0.6, zorder=0)
-    for moment, lane in zip(panel.moments, panel.lanes, strict=True):
-        _draw_bar(
-            axes, lane, moment["start"], moment["end"], facecolor=MOMENT_COLOR, alpha=0.45 + 0.55 * moment["score"]
-        )
-        _label_bar(axes, panel, lane, moment)
+        axes.axhline(row, color=GRID_COLOR, linewidth=0.6, zorder=0)
+    for moment, label, lane in zip(panel.moments, panel.labels, panel.lanes, strict=True):
+        bar = _bar(moment["start"], moment["end"], duration, scale)
+        _draw_bar(axes, lane, bar, facecolor=MOMENT_COLOR, alpha=0.3 + 0.7 * moment["score"])
+        side, time = _label_place(moment, label, duration, scale)
+        color = "white" if side == "center" and moment["score"] > 0.75 else TEXT_COLOR
+        style: dict[str, Any] = {"fontsize": LABEL_SIZE, "va": "center_baseline", "weight": "bold"}
+        axes.text(time, lane + 0.5, label, color=color, ha=side, **style)
     if not panel.moments:
-        axes.text(panel.duration / 2, 0.5, "none found", color=MUTED_COLOR, fontsize=9, ha="center", va="center")
+        text = "none found; the highlights are marked above" if panel.highlights else "none found"
+        axes.text(duration / 2, 0.5, text, color=MUTED_COLOR, fontsize=9, ha="center", va="center")
     for start, end in panel.truth:
-        _draw_bar(axes, rows - 1, start, end, facecolor="#FFFFFF", edgecolor=TRUTH_COLOR, hatch="////", linewidth=1.2)
-    _name_row(axes, panel.num_moment_lanes / 2, "moments", MOMENT_COLOR)
+        bar = _bar(start, end, duration, scale)
+        _draw_bar(axes, rows - 1, bar, facecolor="#FFFFFF", edgecolor=TRUTH_COLOR, hatch="////", linewidth=1.2)
+    name_row(axes, panel.num_moment_lanes / 2, "moments", MOMENT_COLOR, NAME_MARGIN)
     if panel.truth:
-        _name_row(axes, rows - 0.5, "truth", TRUTH_COLOR)
-    axes.set_xticks([])
-    axes.set_yticks([])
-    axes.spines[:].set_visible(False)
+        name_row(axes, rows - 0.5, "truth", TRUTH_COLOR, NAME_MARGIN)
+    strip_frame(axes)
 
 
-def _draw_bar(axes: Axes, row: int, start: float, end: float, **style: Any) -> None:
-    axes.barh(row + 0.5, end - start, left=start, height=BAR_HEIGHT, **style)
+def _draw_bar(axes: Axes, row: int, bar: tuple[float, float], **style: Any) -> None:
+    axes.barh(row + 0.5, bar[1] - bar[0], left=bar[0], height=BAR_HEIGHT, **style)
 
 
-def _label_bar(axes: Axes, panel: _Panel, row: int, moment: Mapping[str, float]) -> None:
-    room = SCORE_LABEL * panel.seconds_per_inch
-    pad = 0.05 * panel.seconds_per_inch
-    style: dict[str, Any] = {"fontsize": 8.5, "va": "center_baseline", "weight": "bold"}
-    text = f"{moment['score']:.2f}"
-    if moment["end"] - moment["start"] >= room:
-        middle = (moment["start"] + moment["end"]) / 2
+def _draw_gallery(page: Page, panel: _Panel) -> None:
+    """Thumbnails of the best moments, numbered as their bars, or of the highlights, with their times."""
+    color = MOMENT_COLOR if panel.moments else SALIENCY_COLOR
+    for column, (picture, shown) in enumerate(zip(panel.thumbnails, panel.shown, strict=True)):
+        axes = page.add_box(column * (panel.gallery_width + GALLERY_GAP), panel.gallery_width, panel.gallery_height)
+        axes.imshow(picture, aspect="auto", interpolation="antialiased")
         axes.text(
-            middle, row + 0.5, text, color="white" if moment["score"] > 0.75 else TEXT_COLOR, ha="center", **style
+            0.04,
+            0.95,
+            str(column + 1) if panel.moments else f"★ {format_time(shown['start'])}",
+            transform=axes.transAxes,
+            va="top",
+            color="white",
+            fontsize=LABEL_SIZE,
+            weight="bold",
+            bbox={"facecolor": color, "edgecolor": "none", "pad": 1.5},
         )
-    elif moment["end"] + room <= panel.duration:
-        axes.text(moment["end"] + pad, row + 0.5, text, color=TEXT_COLOR, ha="left", **style)
-    else:
-        axes.text(moment["start"] - pad, row + 0.5, text, color=TEXT_COLOR, ha="right", **style)
+        axes.set_xticks([])
+        axes.set_yticks([])
+        axes.spines[:].set_color(color)
+    page.top += panel.gallery_height
 
 
-def _draw_strip(axes: Axes, thumbnails: Sequence[np.ndarray], best: Mapping[str, float] | None) -> None:
+def _draw_strip(axes: Axes, thumbnails: Sequence[np.ndarray], best: Moment | None) -> None:
     duration = axes.get_xlim()[1]
     slot = duration / len(thumbnails)
     for index, thumbnail in enumerate(thumbnails):
@@ -291,39 +376,23 @@ def _draw_strip(axes: Axes, thumbnails: Sequence[np.ndarray], best: Mapping[str,
         axes.axvspan(
             best["start"], best["end"], facecolor="none", edgecolor=MOMENT_COLOR, linewidth=2.5, clip_on=False
         )
-    axes.set_yticks([])
-    axes.spines[:].set_visible(False)
+    strip_frame(axes)
 
 
-def _draw_time_axis(axes: Axes, duration: float) -> None:
-    longest = math.ceil(duration / MAX_TICKS / 3600) * 3600
-    step = next((step for step in TICK_STEPS if duration / step <= MAX_TICKS), longest)
-    times = np.arange(0, duration + step / 1000, step)
-    axes.set_xticks(times, [format_time(time, decimals=int(step < 1)) for time in times])
-    axes.tick_params(axis="x", labelsize=9, labelcolor=TEXT_COLOR, color=MUTED_COLOR, length=4)
+def _add_thumbnails(panels: Sequence[_Panel], video: Any, fps: float | None) -> list[np.ndarray]:
+    """Give the panels the thumbnails of what they show; those of the strip are returned. The video is decoded once."""
+    duration = panels[0].result["duration"]
+    times = [(index + 0.5) * duration / NUM_THUMBNAILS for index in range(NUM_THUMBNAILS)]
+    times += [(shown["start"] + shown["end"]) / 2 for panel in panels for shown in panel.shown]
+    pictures = read_thumbnails(video, fps, times, THUMBNAIL_PIXELS)
+    strip, rest = pictures[:NUM_THUMBNAILS], iter(pictures[NUM_THUMBNAILS:])
+    for panel in panels:
+        panel.thumbnails = [next(rest) for _ in panel.shown]
+    return strip
 
 
-def _name_row(axes: Axes, row: float, name: str, color: str) -> None:
-    """Write the name of a row, at height `row` in its own coordinates, into the left margin."""
-    axes.annotate(
-        name,
-        (0, row),
-        xycoords=axes.get_yaxis_transform(),
-        xytext=(-72 * (LEFT - 0.12), 0),
-        textcoords="offset points",
-        color=color,
-        fontsize=9,
-        weight="bold",
-        ha="left",
-        va="center",
-        annotation_clip=False,
-    )
+def _height(pictures: Sequence[np.ndarray], width: float) -> float:
+    return width * pictures[0].shape[0] / pictures[0].shape[1] if pictures else 0.0
 
 
-def _thumbnails(video: Any, fps: float | None) -> list[np.ndarray]:
-    """Square pictures (NUM_THUMBNAILS, side, side, 3), uint8, from the middles of equal parts of the video."""
-    from ..video.reader import FrameRequirement, VideoReader
-
-    reader = VideoReader(video, fps)
-    batches = reader.clip_frames([FrameRequirement(THUMBNAIL_PIXELS)], reader.metadata.duration / NUM_THUMBNAILS)
-    return list(np.concatenate([frames for _, frames in batches]))
+__all__ = ["plot_moments"]
