@@ -2,6 +2,7 @@ from .backbones.base import FeatureBackbone
 from .backbones.blip2 import Blip2Backbone
 from .backbones.clip import ClipBackbone
 from .backbones.features import VideoFeatures
+from .backbones.registry import register_backbone
 from .backbones.runner import VideoEncoder
 from .backbones.slowfast import SlowFastBackbone
 from .backbones.slowfast_configuration import VideoLightsSlowFastConfig
@@ -47,4 +48,5 @@ __all__ = [
     "convert_slowfast_checkpoint",
     "convert_to_release",
     "plot_moments",
+    "register_backbone",
 ]

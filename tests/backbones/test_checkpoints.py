@@ -52,6 +52,7 @@ class TestLoading:
         def interrupt(*_, **__):
             raise error
 
+        monkeypatch.setattr(ClipBackbone, "find", lambda *_, **__: None)
         monkeypatch.setattr(ClipBackbone, "from_pretrained", interrupt)
         with pytest.raises(OSError, match=r"'clip' cannot be loaded from me/clip: .*repeat the command") as caught:
             load_backbones({"clip": "me/clip"})

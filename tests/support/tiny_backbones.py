@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import torch
-from transformers import BertTokenizer, Blip2Config, Blip2ForImageTextRetrieval, CLIPConfig, CLIPModel, CLIPTokenizer
+from transformers import (
+    BertTokenizer,
+    Blip2Config,
+    Blip2ForImageTextRetrieval,
+    CLIPConfig,
+    CLIPModel,
+    CLIPTokenizer,
+    SiglipConfig,
+    SiglipImageProcessorPil,
+    SiglipModel,
+)
 from transformers.models.clip.configuration_clip import CLIPTextConfig, CLIPVisionConfig
 
 from videolights_hf.backbones.base import FeatureBackbone
@@ -163,3 +175,19 @@ class ColorBackbone(WeightlessBackbone):
 
     def encode_frames(self, frames):
         return frames.reshape(len(frames) // 2, -1, 3).mean(axis=1).astype(np.float32)
+
+
+def save_tiny_siglip(folder: Path, width: int = 16, seed: int = 0) -> Path:
+    """A SigLIP of random weights in a folder: video and text features `width` wide."""
+    shape = {"hidden_size": width, "intermediate_size": 2 * width, "num_hidden_layers": 2, "num_attention_heads": 2}
+    tokenizer = make_tiny_word_pieces()
+    config = SiglipConfig(
+        text_config={**shape, "vocab_size": len(tokenizer), "max_position_embeddings": 32, "projection_size": width},
+        vision_config={**shape, "image_size": 32, "patch_size": 16},
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        SiglipModel(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    SiglipImageProcessorPil(size={"height": 32, "width": 32}).save_pretrained(folder)
+    return folder

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
+from ..common.loading import find_model
 from ..video.reader import FrameRequirement
 
 Model = TypeVar("Model", bound=PreTrainedModel)
@@ -94,6 +95,16 @@ class FeatureBackbone(ABC):
         """Write all that `from_pretrained` needs into a folder."""
 
     @classmethod
+    def find(cls, name_or_path: str, **hub_kwargs: Any) -> None:
+        """Check that a checkpoint exists, before anything is loaded or downloaded.
+
+        Raises:
+            OSError: There is no such checkpoint, or it has no weights.
+        """
+        if os.path.isabs(name_or_path) and not os.path.exists(name_or_path):
+            raise FileNotFoundError(f"There is no folder {name_or_path}.")
+
+    @classmethod
     @abstractmethod
     def from_pretrained(
         cls: type[AnyBackbone],
@@ -151,6 +162,11 @@ class ModelBackbone(FeatureBackbone, Generic[Model]):
         """See [`FeatureBackbone.from_pretrained`]."""
         dtype = dtype or torch.float32
         return cls._load(os.fspath(pretrained_model_name_or_path), dtype, **hub_kwargs).to(device, dtype)
+
+    @classmethod
+    def find(cls, name_or_path: str, **hub_kwargs: Any) -> None:
+        """See [`FeatureBackbone.find`]."""
+        find_model(name_or_path, **hub_kwargs)
 
     @classmethod
     @abstractmethod

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -63,23 +64,67 @@ def load_backbones(
         ValueError: A name is unknown, or the device is not there.
         OSError: A checkpoint cannot be loaded: it does not exist, is damaged, or its download was interrupted.
     """
-    backbones = []
     for name, checkpoint in checkpoints.items():
-        backbone_class = get_backbone_class(name)
-        try:
-            backbone = backbone_class.from_pretrained(checkpoint, dtype=dtype)
-        # What a broken connection or a damaged file raises depends on the libraries below.
-        except Exception as error:
-            reason = str(error).strip().split("\n")[0] or type(error).__name__
-            raise OSError(
-                f"The backbone {name!r} cannot be loaded from {checkpoint}: {reason} If a download was interrupted, "
-                "repeat the command: it goes on where it stopped."
-            ) from error
-        try:
-            backbones.append(backbone.to(device))
-        except (RuntimeError, AssertionError) as error:
-            raise ValueError(f"Cannot run on the device {str(device)!r}: {error}") from error
-    return backbones
+        find_backbone(name, checkpoint)
+    return [load_backbone(name, checkpoint, device, dtype) for name, checkpoint in checkpoints.items()]
+
+
+def find_backbone(name: str, checkpoint: str, **hub_kwargs: Any) -> None:
+    """Check that a checkpoint exists, before anything is loaded or downloaded.
+
+    Raises:
+        ValueError: The name is unknown.
+        OSError: There is no such checkpoint, or it has no weights.
+    """
+    backbone_class = get_backbone_class(name)
+    with _as_one_line(name, checkpoint):
+        backbone_class.find(checkpoint, **hub_kwargs)
+
+
+def load_backbone(
+    name: str,
+    checkpoint: str,
+    device: str | torch.device | None = None,
+    dtype: torch.dtype | None = None,
+    **hub_kwargs: Any,
+) -> FeatureBackbone:
+    """Load one backbone; see `load_backbones`.
+
+    Args:
+        name: Its name.
+        checkpoint: Folder or Hub id.
+        device: Where it runs; the CPU by default.
+        dtype: Floating-point type it computes in; float32 by default.
+        **hub_kwargs: Passed to its `from_pretrained`.
+
+    Raises:
+        ValueError: The name is unknown, or the device is not there.
+        OSError: The checkpoint cannot be loaded.
+        ImportError: A library that it needs is not installed.
+    """
+    backbone_class = get_backbone_class(name)
+    with _as_one_line(name, checkpoint):
+        backbone = backbone_class.from_pretrained(checkpoint, dtype=dtype, **hub_kwargs)
+    try:
+        return backbone.to(device)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"Cannot run on the device {str(device)!r}: {error}") from error
+
+
+@contextlib.contextmanager
+def _as_one_line(name: str, checkpoint: str) -> Iterator[None]:
+    """Word whatever goes wrong with a checkpoint as one line that names it."""
+    try:
+        yield
+    except ImportError:
+        raise
+    # What a broken connection or a damaged file raises depends on the libraries below.
+    except Exception as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0].removesuffix(".")
+        raise OSError(
+            f"The backbone {name!r} cannot be loaded from {checkpoint}: {reason}. If a download was interrupted, repeat "
+            "the command: it goes on where it stopped."
+        ) from error
 
 
 def backbone_settings(backbone: FeatureBackbone, checkpoint: str | None) -> dict[str, Any]:

@@ -94,18 +94,22 @@ class ImageTextBackbone(ModelBackbone[Model]):
         features = []
         for batch in iterate_batches([self.prepare_sentence(sentence) for sentence in sentences], self.batch_size):
             self._warn_if_too_long(batch)
-            tokens = self.tokenizer(
-                batch,
-                padding=True,
-                padding_side="right",
-                truncation=True,
-                max_length=self.max_text_length,
-                return_tensors="pt",
-            ).to(self.model.device)
+            tokens = self.tokenize(batch).to(self.model.device)
             states = self.token_features(tokens).float().cpu().numpy()
             lengths = tokens["attention_mask"].sum(dim=1).tolist()
             features += [state[:length] for state, length in zip(states, lengths, strict=True)]
         return features
+
+    def tokenize(self, sentences: list[str]) -> BatchEncoding:
+        """Tokens of sentences, padded on the right and cut to what the text encoder takes, with an attention mask."""
+        return self.tokenizer(
+            sentences,
+            padding=True,
+            padding_side="right",
+            truncation=True,
+            max_length=self.max_text_length,
+            return_tensors="pt",
+        )
 
     def _warn_if_too_long(self, sentences: list[str]) -> None:
         for sentence, ids in zip(sentences, self.tokenizer(sentences, verbose=False)["input_ids"], strict=True):
@@ -128,7 +132,13 @@ class ImageTextBackbone(ModelBackbone[Model]):
     ) -> AnyImageTextBackbone:
         model = load_complete_model(cls.model_class, name, dtype, **hub_kwargs)
         tokenizer = AutoTokenizer.from_pretrained(name, **hub_kwargs)
-        return cls(model, tokenizer, cls.image_processor_class.from_pretrained(name, **hub_kwargs))
+        try:
+            image_processor = cls.image_processor_class.from_pretrained(name, **hub_kwargs)
+        except ImportError as error:
+            raise ImportError(
+                f'The backbone {cls.name!r} needs Pillow: pip install "videolights-hf[video]".'
+            ) from error
+        return cls(model, tokenizer, image_processor)
 
 
 def _square_side(image_size: Any) -> int:

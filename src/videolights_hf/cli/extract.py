@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from .options import (
+    BackboneModules,
     Backbones,
     ClipLength,
     ComputeDtype,
@@ -43,6 +44,7 @@ def extract(
     ],
     output: Annotated[Path, typer.Argument(metavar="OUTPUT", help="Folder for the features.")],
     backbone: Backbones = None,
+    _backbone_module: BackboneModules = None,
     annotations: Annotated[
         list[str] | None,
         typer.Option(

@@ -9,12 +9,21 @@ import typer
 ComputeDtype = Literal["float32", "bfloat16", "float16"]
 
 
+def _import_backbone_modules(modules: list[str] | None) -> list[str] | None:
+    if modules:
+        from videolights_hf.backbones.modules import import_backbone_module
+
+        for module in modules:
+            import_backbone_module(module)
+    return modules
+
+
 Backbones = Annotated[
     list[str] | None,
     typer.Option(
         "--backbone",
         metavar="NAME[=PATH_OR_ID]",
-        help="A feature backbone (clip, blip2 or slowfast), and its folder or Hub id if it is not the public one. "
+        help="A feature backbone (clip, blip2, slowfast, or your own), and its folder or Hub id if it is not the public one. "
         "Repeat in channel order. Default: clip.",
         show_default=False,
     ),
@@ -26,6 +35,17 @@ BackboneCheckpoints = Annotated[
         metavar="NAME=PATH_OR_ID",
         help="Folder or Hub id of a feature backbone, if it is neither noted in the dataset nor the public one. "
         "Repeat for several.",
+        show_default=False,
+    ),
+]
+BackboneModules = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--backbone-module",
+        metavar="FILE.py",
+        help="Python file, or installed module, that registers a backbone of your own. Repeat for several. Backbones of "
+        "installed packages are found without it.",
+        callback=_import_backbone_modules,
         show_default=False,
     ),
 ]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from .options import Device
+from .options import BackboneModules, Device
 from .terminal import no_progress_bars_in_logs
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ def predict(
         ),
     ] = 0.7,
     device: Device = None,
+    _backbone_module: BackboneModules = None,
     dtype: Annotated[
         Dtype,
         typer.Option(help="Type that models compute in. auto: the model as saved, the feature backbones in float32."),

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .options import BackboneCheckpoints, Domains, FeatureData, Settings, parse_pairs
+from .options import BackboneCheckpoints, BackboneModules, Domains, FeatureData, Settings, parse_pairs
 from .terminal import no_progress_bars_in_logs
 
 
@@ -34,6 +34,7 @@ def train(
         str | None, typer.Option(metavar="PATH_OR_ID", help="Checkpoint to finetune, with a new optimizer.")
     ] = None,
     backbone: BackboneCheckpoints = None,
+    _backbone_module: BackboneModules = None,
     domain: Domains = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --output, if there is one.")] = False,
     _list: Annotated[

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import torch
 from torch import nn
 from transformers import PreTrainedModel
 from transformers.utils import logging
+from transformers.utils.hub import cached_file
+
+from .ids import is_plain_name
 
 Model = TypeVar("Model", bound=PreTrainedModel)
 
 _LISTED = 3
+_WEIGHT_FILES = ("*.safetensors", "*.bin", "*.index.json")
 
 
 def load_complete_model(
@@ -32,6 +38,8 @@ def load_complete_model(
         OSError: There is no such model, or its weights are incomplete, damaged, of other shapes, or not finite.
     """
     name = os.fspath(name_or_path)
+    if os.path.isdir(name):
+        find_model(name, **hub_kwargs)
     try:
         with _without_report():
             loaded = model_class.from_pretrained(
@@ -54,6 +62,41 @@ def load_complete_model(
     model, info = cast("tuple[Model, dict[str, Any]]", loaded)
     check_weights(model, info, name)
     return model
+
+
+def find_model(name_or_path: str, **hub_kwargs: Any) -> None:
+    """Check that a checkpoint is there, before its weights are loaded or downloaded.
+
+    Args:
+        name_or_path: Folder or Hub id.
+        **hub_kwargs: Arguments of `from_pretrained` that say where files come from.
+
+    Raises:
+        OSError: There is no such folder or repository, or it holds no configuration or no weights.
+    """
+    if os.path.isdir(name_or_path):
+        folder = Path(name_or_path, hub_kwargs.get("subfolder") or "")
+        if not (folder / "config.json").is_file():
+            raise OSError(f"{folder} holds no model: there is no config.json.")
+        if not any(path for pattern in _WEIGHT_FILES for path in folder.glob(pattern)):
+            raise OSError(f"{folder} holds no weights: there is no model.safetensors. Copy or download it again.")
+        _check_weight_indices(folder)
+    elif os.path.isabs(name_or_path) or name_or_path.startswith((".", "~")) or name_or_path.count("/") > 1:
+        raise FileNotFoundError(f"There is no folder {name_or_path}.")
+    else:
+        cached_file(name_or_path, "config.json", **hub_kwargs)
+
+
+def _check_weight_indices(folder: Path) -> None:
+    """Refuse an index of weights that names files outside its folder; links, as in the Hub's cache, may lead anywhere."""
+    for path in folder.glob("*.index.json"):
+        try:
+            files = set(json.loads(path.read_text(encoding="utf-8"))["weight_map"].values())
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+            raise OSError(f"{path} is damaged ({type(error).__name__}). Copy or download it again.") from error
+        outside = [file for file in files if not isinstance(file, str) or not is_plain_name(file)]
+        if outside:
+            raise OSError(f"{path} names the weight file {outside[0]!r}: weight files lie beside their index.")
 
 
 def check_weights(model: nn.Module, loading_info: dict[str, Any], name: str) -> None:
@@ -111,4 +154,4 @@ def _count(names: list[str]) -> str:
     return f"{len(names)} weight{'s' if len(names) > 1 else ''} ({shown})"
 
 
-__all__ = ["check_weights", "load_complete_model", "not_finite"]
+__all__ = ["check_weights", "find_model", "load_complete_model", "not_finite"]

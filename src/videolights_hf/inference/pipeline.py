@@ -220,6 +220,9 @@ class VideoMomentRetrievalPipeline(Pipeline):
             raise ValueError("`video` is an empty list: give at least one video.")
         if not sentences:
             raise ValueError("`text` is an empty list: give at least one sentence.")
+        self.processor.find_backbones(
+            video=not all(isinstance(one, Mapping) or hasattr(one, "num_clips") for one in videos)
+        )
         # First the cheap part, which fails on bad sentences.
         encoded = self.processor.encode_text(sentences)
         results = []

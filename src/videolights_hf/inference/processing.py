@@ -50,6 +50,8 @@ class VideoLightsProcessor(ProcessorMixin):
         backbone_checkpoints: Where each backbone is loaded from: a Hub id, an absolute path, or a path relative to the
             folder or repository of the processor, such as `"backbones/clip"`. By default CLIP is the released
             ViT-B/32, and BLIP-2 the one for image-text retrieval with ViT-g.
+        backbone_origins: For backbones that are not this package's own, the installed package or the module that provides
+            each (see `register_backbone`). Errors name it; it is never imported because of this.
 
     Raises:
         ValueError: A modality has no backbone, or a size is not positive.
@@ -83,6 +85,7 @@ class VideoLightsProcessor(ProcessorMixin):
         max_video_length: int = 75,
         max_text_length: int = 32,
         backbone_checkpoints: Mapping[str, str] | None = None,
+        backbone_origins: Mapping[str, str] | None = None,
     ):
         for field, backbones in (("video_backbones", video_backbones), ("text_backbones", text_backbones)):
             if not backbones:
@@ -104,7 +107,9 @@ class VideoLightsProcessor(ProcessorMixin):
             backbone_checkpoints = default_checkpoints(
                 name for name, _ in [*self.video_backbones, *self.text_backbones]
             )
-        self._backbones = BackboneStore(self.video_backbones, self.text_backbones, backbone_checkpoints)
+        self._backbones = BackboneStore(
+            self.video_backbones, self.text_backbones, backbone_checkpoints, backbone_origins
+        )
         super().__init__()
 
     @classmethod
@@ -156,6 +161,20 @@ class VideoLightsProcessor(ProcessorMixin):
         """
         return self._backbones.get(name)
 
+    def find_backbones(self, *, video: bool = True, text: bool = True) -> None:
+        """Check that backbones are known and their checkpoints exist, before the first is loaded or downloaded.
+
+        Args:
+            video: Look for the video backbones.
+            text: Look for the text encoders.
+
+        Raises:
+            ValueError: A backbone is unknown, or has no checkpoint.
+            OSError: A checkpoint does not exist.
+        """
+        wanted = [*(self.video_backbones if video else []), *(self.text_backbones if text else [])]
+        self._backbones.find(name for name, _ in wanted)
+
     def to(self, device: str | torch.device | None = None, dtype: torch.dtype | None = None) -> VideoLightsProcessor:
         """Run the backbones, now loaded or later, on this device and in this floating-point type."""
         self._backbones.to(device, dtype)
@@ -184,6 +203,7 @@ class VideoLightsProcessor(ProcessorMixin):
         """
         # A video that cannot be read is found before a backbone is downloaded for it.
         reader = VideoReader(video, fps)
+        self.find_backbones(text=False)
         backbones = [self.get_backbone(name) for name, _ in self.video_backbones]
         encoder = VideoEncoder(backbones, self.clip_length)
         total = len(backbones) * clip_grid(reader.metadata.duration, self.clip_length)[0]
@@ -209,6 +229,7 @@ class VideoLightsProcessor(ProcessorMixin):
         for index, sentence in enumerate(sentences):
             if not isinstance(sentence, str) or not sentence.strip():
                 raise ValueError(f"Sentence {index} is {sentence!r}: describe the moment in words.")
+        self.find_backbones(video=False)
         encoded = {name: self.get_backbone(name).encode_text(sentences) for name, _ in self.text_backbones}
         return [{name: features[index] for name, features in encoded.items()} for index in range(len(sentences))]
 
@@ -315,6 +336,8 @@ class VideoLightsProcessor(ProcessorMixin):
         """The settings that `save_pretrained` writes, with the backbones where it puts them."""
         settings = {field: getattr(self, field) for field in _SHARED_WITH_CONFIG}
         settings["backbone_checkpoints"] = self._backbones.saved_checkpoints
+        if self._backbones.origins:
+            settings["backbone_origins"] = self._backbones.origins
         # Where this package is not installed, the code that the model's `save_pretrained` writes is found by this.
         settings["auto_map"] = {"AutoProcessor": AUTO_MAP["AutoProcessor"]}
         return {**settings, "processor_class": type(self).__name__}
@@ -373,7 +396,7 @@ class VideoLightsProcessor(ProcessorMixin):
             OSError: No processor is there.
         """
         processor = super().from_pretrained(pretrained_model_name_or_path, **kwargs)
-        processor._backbones.set_origin(pretrained_model_name_or_path, kwargs)
+        processor._backbones.set_home(pretrained_model_name_or_path, kwargs)
         return processor
 
     @classmethod
