@@ -26,8 +26,8 @@ import typer
 from torch import nn
 from torch.nn import functional
 
-from videolights_hf.models.attention import sine_embedding, video_position_embedding
-from videolights_hf.models.decoder import inverse_sigmoid
+from videolights_hf.models.numerics import inverse_sigmoid
+from videolights_hf.models.positions import sine_embedding, video_position_embedding
 from videolights_hf.models.spans import center_width_to_start_end
 from videolights_hf.models.videolights.loss import VideoLightsLoss
 

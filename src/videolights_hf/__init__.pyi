@@ -12,11 +12,14 @@ from .convert.slowfast import convert_slowfast_checkpoint
 from .inference.moments import Moment, MomentResult, MomentSelection
 from .inference.pipeline import VideoMomentRetrievalPipeline
 from .inference.processing import VideoLightsProcessor
-from .models.outputs import VideoLightsModelOutput, VideoLightsMomentRetrievalOutput
-from .models.pretrained import VideoLightsPreTrainedModel
 from .models.videolights.configuration import VideoLightsConfig
 from .models.videolights.loss import VideoLightsLoss
-from .models.videolights.modeling import VideoLightsForMomentRetrieval, VideoLightsModel
+from .models.videolights.modeling import (
+    VideoLightsForMomentRetrieval,
+    VideoLightsModel,
+    VideoLightsPreTrainedModel,
+)
+from .models.videolights.outputs import VideoLightsModelOutput, VideoLightsMomentRetrievalOutput
 from .video.reader import VideoSource
 from .visualization.moments import plot_moments
 

@@ -10,7 +10,7 @@ from benchmarks.plain_release import PlainRelease, keep_labels_of_lost_clips, mi
 from tests.support.factories import random_inputs, random_labels, tiny_config
 from tests.support.golden import GoldenCase, golden_folder
 from videolights_hf.convert.checkpoints import config_from_release, read_release_checkpoint, revert_state_dict
-from videolights_hf.models.attention import VideoLightsAttentionBase
+from videolights_hf.models.attention import AttentionBase
 
 DRAWS = 1500
 # Dropouts of the plain model, and of the package's: patterns of their names.
@@ -157,7 +157,7 @@ def set_dropout(model, names: str, rate: float) -> None:
             module.p = rate if chosen else 0.0
         elif isinstance(module, torch.nn.MultiheadAttention):
             module.dropout = rate if chosen else 0.0
-        elif isinstance(module, VideoLightsAttentionBase):
+        elif isinstance(module, AttentionBase):
             # Attention reads the rate from the configuration, which all layers share.
             module.config = copy.copy(module.config)
             module.config.dropout = rate if chosen else 0.0

@@ -16,7 +16,7 @@ from tests.support.hub_server import OWNER, HubServer
 from tests.support.remote import WITHOUT_PACKAGE
 from videolights_hf.hub.code import flat_files
 
-CODE = set(flat_files())
+CODE = set(flat_files("videolights"))
 MODEL = {"config.json", "model.safetensors"}
 CARD = {"README.md"}
 CLIP = {"config.json", "model.safetensors", "preprocessor_config.json", "tokenizer.json", "tokenizer_config.json"}

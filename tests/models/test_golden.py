@@ -63,7 +63,7 @@ def test_stages_equal_the_release(case):
 
 
 def test_training_outputs_equal_the_release(case):
-    output = case.model(**case.batch)
+    output = case.model(**case.batch, output_intermediates=True)
     expected = {name.removeprefix("outputs."): value for name, value in case.tensors.items()}
     assert_absolute(output.negative_saliency_scores, expected["saliency_scores_neg"], case.valid)
     if case.model.config.use_moment_to_highlight:
@@ -105,11 +105,11 @@ def test_gradients_equal_the_release(case):
 def test_matching_equals_the_release(case):
     if not case.losses["matched"]:
         pytest.skip("the case has no matcher")
-    from videolights_hf.models.matching import VideoLightsMatcher
+    from videolights_hf.models.matching import Matcher
 
     output = case.model(**case.batch)
     labels = case.batch["labels"]
-    matched = VideoLightsMatcher(case.model.config)(
+    matched = Matcher(case.model.config)(
         output.logits[None], output.pred_spans[None], labels["spans"], labels["span_mask"]
     )[0]
     for row, (queries, moments) in zip(matched, case.losses["matched"]):

@@ -2,14 +2,7 @@ import pytest
 import torch
 
 from tests.support.factories import random_inputs, random_labels, tiny_config, tiny_model
-from videolights_hf.models.matching import VideoLightsMatcher
-from videolights_hf.models.spans import (
-    center_width_to_start_end,
-    generalized_temporal_iou,
-    start_end_to_center_width,
-    temporal_iou,
-)
-from videolights_hf.models.videolights.loss import (
+from videolights_hf.models.losses import (
     class_error,
     giou_loss,
     hard_positive_negative_loss,
@@ -21,6 +14,13 @@ from videolights_hf.models.videolights.loss import (
     rank_contrastive_loss,
     saliency_cosine_loss,
     span_loss,
+)
+from videolights_hf.models.matching import Matcher
+from videolights_hf.models.spans import (
+    center_width_to_start_end,
+    generalized_temporal_iou,
+    start_end_to_center_width,
+    temporal_iou,
 )
 
 
@@ -53,7 +53,7 @@ def test_matching_is_optimal_over_all_layers_and_ignores_padding():
     predictions = torch.rand(2, 2, 4, 2)
     predictions[0, 0, 3], predictions[0, 0, 1] = targets[0, 0], targets[0, 1]
     predictions[1, 1, 2] = targets[1, 0]
-    matched = VideoLightsMatcher(config)(torch.zeros(2, 2, 4, 2), predictions, targets, mask)
+    matched = Matcher(config)(torch.zeros(2, 2, 4, 2), predictions, targets, mask)
     assert matched.shape == (2, 2, 3)
     assert matched[0, 0].tolist() == [3, 1, -1]
     assert matched[1, 1].tolist() == [2, -1, -1]
@@ -61,7 +61,7 @@ def test_matching_is_optimal_over_all_layers_and_ignores_padding():
 
 def test_more_moments_than_queries_leave_the_rest_unmatched():
     config = tiny_config()
-    matched = VideoLightsMatcher(config)(
+    matched = Matcher(config)(
         torch.zeros(1, 1, 2, 2), torch.rand(1, 1, 2, 2), torch.rand(1, 5, 2), torch.ones(1, 5, dtype=torch.bool)
     )
     assert sorted(matched.flatten().tolist()) == [-1, -1, -1, 0, 1]
@@ -72,7 +72,7 @@ def test_more_moments_than_queries_leave_the_rest_unmatched():
 
 def test_a_prediction_that_is_not_a_number_is_matched_last():
     predictions = torch.tensor([[[[float("nan"), 0.1], [0.9, 0.1]]]])
-    matched = VideoLightsMatcher(tiny_config())(
+    matched = Matcher(tiny_config())(
         torch.zeros(1, 1, 2, 2), predictions, torch.tensor([[[0.1, 0.1]]]), torch.tensor([[True]])
     )
     assert matched.flatten().tolist() == [1]
@@ -109,9 +109,9 @@ def test_saliency_terms_fall_when_scores_follow_the_annotation():
     assert rank_contrastive_loss(good, negatives, saliency, mask) < rank_contrastive_loss(
         bad, negatives, saliency, mask
     )
-    for absolute in (False, True):
-        assert hard_positive_negative_loss(good, saliency, absolute) < hard_positive_negative_loss(
-            bad, saliency, absolute
+    for penalty in ("squared", "absolute"):
+        assert hard_positive_negative_loss(good, saliency, penalty) < hard_positive_negative_loss(
+            bad, saliency, penalty
         )
     assert negative_pair_loss(negatives, mask) < negative_pair_loss(-negatives, mask)
     positive, negative = torch.tensor([[2]]), torch.tensor([[0]])

@@ -355,7 +355,7 @@ def test_initialisation_after_a_partial_load_is_the_same_rule(tmp_path):
     [
         ({"video_features": torch.zeros(3, 7, 21)}, r"slowfast 12 \+ clip 8 \+ temporal channels 2"),
         ({"text_features": torch.zeros(3, 5, 9)}, "clip 8"),
-        ({"text_features": torch.zeros(2, 5, 8)}, "one sentence a video"),
+        ({"text_features": torch.zeros(2, 5, 8)}, "one sentence per video"),
         ({"video_attention_mask": torch.ones(3, 6)}, "video_attention_mask"),
         ({"text_attention_mask": torch.ones(3, 1)}, "text_attention_mask"),
         ({"audio_features": torch.zeros(3, 7, 2)}, "takes no audio"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
 
-from ..models.videolights.configuration import reject_unknown_fields
+from ..models.configuration import reject_unknown_fields
 
 # A bottleneck has this many times fewer channels than its output.
 EXPANSION = 4

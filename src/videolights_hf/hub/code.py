@@ -11,19 +11,20 @@ import ast
 from functools import lru_cache
 from pathlib import Path
 
-# The files that `auto_map` names; all others are called after room and module.
+# The classes of each family of models, by the name of its folder, which is also its `model_type`.
+FAMILIES = {
+    "videolights": ("VideoLightsConfig", "VideoLightsForMomentRetrieval"),
+}
+# The files that `auto_map` and `custom_pipelines` name, by module; all others are called after room and module.
 ENTRIES = {
     "models.videolights.configuration": "configuration",
     "models.videolights.modeling": "modeling",
     "inference.processing": "processing",
     "inference.pipeline": "pipeline",
 }
+# The names of all code files end so, which tells stale ones from the user's own.
 SUFFIX = "_videolights"
-AUTO_MAP = {
-    "AutoConfig": "configuration_videolights.VideoLightsConfig",
-    "AutoModel": "modeling_videolights.VideoLightsForMomentRetrieval",
-    "AutoProcessor": "processing_videolights.VideoLightsProcessor",
-}
+AUTO_PROCESSOR = "processing_videolights.VideoLightsProcessor"
 CUSTOM_PIPELINES = {
     "video-moment-retrieval": {
         "impl": "pipeline_videolights.VideoMomentRetrievalPipeline",
@@ -34,9 +35,6 @@ CUSTOM_PIPELINES = {
 
 # A copy that came with a checkpoint is flat, and called `hub_code_videolights.py`.
 _IN_PACKAGE = Path(__file__).name == "code.py"
-# The loader copies a file's neighbors to its cache by the import lines that it finds in the text, run or not: these
-# make every entry bring all the others, so that a loaded copy can save itself again.
-_ALL_ENTRIES = "\n\nif False:\n" + "".join(f"    from .{name}{SUFFIX} import __name__\n" for name in ENTRIES.values())
 
 
 def flat_name(module: str) -> str:
@@ -44,36 +42,52 @@ def flat_name(module: str) -> str:
     return ENTRIES.get(module, module.replace(".", "_")) + SUFFIX
 
 
-def write_code(folder: Path) -> None:
+def entries(family: str) -> list[str]:
+    """The modules of a family's checkpoints that `auto_map` and `custom_pipelines` name."""
+    return [module for module in ENTRIES if not module.startswith("models.") or module.startswith(f"models.{family}.")]
+
+
+def auto_map(family: str) -> dict[str, str]:
+    """What a checkpoint's `config.json` says as `auto_map`: file and class for each Auto class."""
+    config, model = FAMILIES[family]
+    return {
+        "AutoConfig": f"{flat_name(f'models.{family}.configuration')}.{config}",
+        "AutoModel": f"{flat_name(f'models.{family}.modeling')}.{model}",
+        "AutoProcessor": AUTO_PROCESSOR,
+    }
+
+
+def write_code(folder: Path, family: str = "videolights") -> None:
     """Write the code into a checkpoint's folder, and delete code files of other versions there.
 
     A copy that came with a checkpoint writes its own files again.
 
     Args:
         folder: The checkpoint's folder.
+        family: Whose checkpoint: a key of `FAMILIES`.
 
     Raises:
         ImportError: A module imports in a way that cannot be followed, so that the copy would be incomplete.
     """
-    delete_stale_code(folder)
-    for name, text in flat_files().items():
+    delete_stale_code(folder, family)
+    for name, text in flat_files(family).items():
         (folder / name).write_text(text, encoding="utf-8")
 
 
-def delete_stale_code(folder: Path) -> None:
-    """Delete the code files of a checkpoint's folder that this version does not write."""
+def delete_stale_code(folder: Path, family: str = "videolights") -> None:
+    """Delete the code files of a checkpoint's folder that this version does not write for its family."""
     for path in folder.glob(f"*{SUFFIX}.py"):
-        if path.name not in flat_files():
+        if path.name not in flat_files(family):
             path.unlink()
 
 
-@lru_cache(maxsize=1)
-def flat_files() -> dict[str, str]:
-    """Text of each code file of a checkpoint, by its name."""
+@lru_cache
+def flat_files(family: str = "videolights") -> dict[str, str]:
+    """Text of each code file of a family's checkpoints, by its name."""
     here = Path(__file__).parent
     if not _IN_PACKAGE:
         return {path.name: path.read_text(encoding="utf-8") for path in sorted(here.glob(f"*{SUFFIX}.py"))}
-    return flatten(here.parent, list(ENTRIES))
+    return flatten(here.parent, entries(family))
 
 
 def flatten(package: Path, entries: list[str]) -> dict[str, str]:
@@ -105,7 +119,11 @@ def flatten(package: Path, entries: list[str]) -> dict[str, str]:
             lines[node.lineno - 1] = line.replace(written, f"from .{flat_name(imported)} import")
             if imported not in waiting:
                 waiting.append(imported)
-        files[f"{flat_name(module)}.py"] = "".join(lines) + (_ALL_ENTRIES if module == "hub.code" else "")
+        if module == "hub.code":
+            # The loader copies a file's neighbors to its cache by the import lines that it finds in the text, run or
+            # not: these make every entry bring all the others, so that a loaded copy can save itself again.
+            lines += ["\n\nif False:\n", *(f"    from .{flat_name(name)} import __name__\n" for name in entries)]
+        files[f"{flat_name(module)}.py"] = "".join(lines)
     return files
 
 
@@ -145,4 +163,4 @@ def _imported_module(package: Path, importer: str, node: ast.ImportFrom) -> str:
     return module
 
 
-__all__ = ["AUTO_MAP", "CUSTOM_PIPELINES", "write_code"]
+__all__ = ["AUTO_PROCESSOR", "CUSTOM_PIPELINES", "FAMILIES", "auto_map", "write_code"]

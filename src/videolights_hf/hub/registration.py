@@ -7,19 +7,27 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
+
+from .code import FAMILIES
+
+
+def _configs() -> list:
+    """Configuration class of each family of models."""
+    modules = (import_module(f"videolights_hf.models.{family}.configuration") for family in FAMILIES)
+    return [getattr(module, config) for module, (config, _) in zip(modules, FAMILIES.values())]
 
 
 def _register_config() -> None:
     from transformers import AutoConfig
 
     from videolights_hf.backbones.slowfast_configuration import VideoLightsSlowFastConfig
-    from videolights_hf.models.videolights.configuration import VideoLightsConfig
 
-    for config in (VideoLightsConfig, VideoLightsSlowFastConfig):
+    for config in (*_configs(), VideoLightsSlowFastConfig):
         AutoConfig.register(config.model_type, config, exist_ok=True)
 
 
@@ -28,10 +36,10 @@ def _register_model() -> None:
 
     from videolights_hf.backbones.slowfast_configuration import VideoLightsSlowFastConfig
     from videolights_hf.backbones.slowfast_network import VideoLightsSlowFastModel
-    from videolights_hf.models.videolights.configuration import VideoLightsConfig
-    from videolights_hf.models.videolights.modeling import VideoLightsForMomentRetrieval
 
-    AutoModel.register(VideoLightsConfig, VideoLightsForMomentRetrieval, exist_ok=True)
+    for config, (family, (_, model)) in zip(_configs(), FAMILIES.items()):
+        modeling = import_module(f"videolights_hf.models.{family}.modeling")
+        AutoModel.register(config, getattr(modeling, model), exist_ok=True)
     AutoModel.register(VideoLightsSlowFastConfig, VideoLightsSlowFastModel, exist_ok=True)
 
 
@@ -39,9 +47,9 @@ def _register_processor() -> None:
     from transformers import AutoProcessor
 
     from videolights_hf.inference.processing import VideoLightsProcessor
-    from videolights_hf.models.videolights.configuration import VideoLightsConfig
 
-    AutoProcessor.register(VideoLightsConfig, VideoLightsProcessor, exist_ok=True)
+    for config in _configs():
+        AutoProcessor.register(config, VideoLightsProcessor, exist_ok=True)
 
 
 def _register_pipeline() -> None:

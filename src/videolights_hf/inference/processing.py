@@ -17,7 +17,7 @@ from ..backbones.features import VideoFeatures
 from ..backbones.registry import default_checkpoints
 from ..backbones.runner import VideoEncoder
 from ..backbones.store import BackboneStore
-from ..hub.code import AUTO_MAP
+from ..hub.code import AUTO_PROCESSOR
 from ..hub.push import push_saved_folder
 from ..video.reader import VideoInput, VideoReader, clip_grid
 from .inputs import is_one_video, make_text_batch, make_video_batch, pair_up
@@ -339,7 +339,7 @@ class VideoLightsProcessor(ProcessorMixin):
         if self._backbones.origins:
             settings["backbone_origins"] = self._backbones.origins
         # Where this package is not installed, the code that the model's `save_pretrained` writes is found by this.
-        settings["auto_map"] = {"AutoProcessor": AUTO_MAP["AutoProcessor"]}
+        settings["auto_map"] = {"AutoProcessor": AUTO_PROCESSOR}
         return {**settings, "processor_class": type(self).__name__}
 
     def save_pretrained(self, save_directory: str | os.PathLike, push_to_hub: bool = False, **kwargs) -> list[str]:

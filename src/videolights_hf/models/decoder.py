@@ -1,31 +1,42 @@
 """The moment decoder: learned anchors refined layer by layer, in the manner of conditional DETR and DAB-DETR."""
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import nn
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from .attention import (
-    VideoLightsAttentionBase,
-    VideoLightsFeedForward,
-    VideoLightsMLP,
-    XavierLinear,
-    sine_embedding,
-)
-from .videolights.configuration import VideoLightsConfig
+from .attention import AttentionBase
+from .configuration import DetectorConfig
+from .feed_forward import MLP, FeedForward
+from .linear import XavierLinear, ZeroBiasLinear
+from .numerics import inverse_sigmoid
+from .positions import sine_embedding
+from .tokens import Tokens
 
 
-def inverse_sigmoid(value: torch.Tensor, eps: float = 1e-3) -> torch.Tensor:
-    """Logit of fractions, with both sides kept at least `eps` away from 0."""
-    value = value.clamp(0, 1)
-    return torch.log(value.clamp(min=eps) / (1 - value).clamp(min=eps))
+class DecoderOutput(NamedTuple):
+    """What a decoder returns.
+
+    Attributes:
+        states: (layers, B, M, D) normalized query states after each layer.
+        anchors: (layers, B, M, 2) center and width that each layer started from, to which the span head adds; None
+            from a decoder without anchors.
+        self_attentions: Weights (B, H, M, M) of each layer, or None from an implementation that computes none.
+        cross_attentions: Weights (B, H, M, S) of queries over the encoded sequence, the same.
+    """
+
+    states: torch.Tensor
+    anchors: torch.Tensor | None
+    self_attentions: tuple[torch.Tensor | None, ...]
+    cross_attentions: tuple[torch.Tensor | None, ...]
 
 
-class VideoLightsDecoderSelfAttention(VideoLightsAttentionBase):
+class AnchorSelfAttention(AttentionBase):
     """Attention among moment queries; content and position have projections of their own, added up."""
 
-    def __init__(self, config: VideoLightsConfig):
+    def __init__(self, config: DetectorConfig):
         super().__init__(config)
         hidden_size = config.hidden_size
         self.q_content_proj = XavierLinear(hidden_size, hidden_size)
@@ -42,10 +53,10 @@ class VideoLightsDecoderSelfAttention(VideoLightsAttentionBase):
         return self.attend(self.split_heads(query), self.split_heads(key), self.split_heads(value), None)
 
 
-class VideoLightsDecoderCrossAttention(VideoLightsAttentionBase):
+class AnchorCrossAttention(AttentionBase):
     """Attention from moment queries to clips; content and position sit side by side within each head."""
 
-    def __init__(self, config: VideoLightsConfig, is_first: bool):
+    def __init__(self, config: DetectorConfig, is_first: bool):
         super().__init__(config)
         hidden_size = config.hidden_size
         self.q_content_proj = XavierLinear(hidden_size, hidden_size)
@@ -76,14 +87,14 @@ class VideoLightsDecoderCrossAttention(VideoLightsAttentionBase):
         return self.attend(query, key, self.split_heads(self.v_proj(memory)), memory_mask)
 
 
-class VideoLightsDecoderLayer(GradientCheckpointingLayer):
+class AnchorDecoderLayer(GradientCheckpointingLayer):
     """Self-attention among moment queries, cross-attention to the clips, feed-forward; post-norm."""
 
-    def __init__(self, config: VideoLightsConfig, is_first: bool):
+    def __init__(self, config: DetectorConfig, is_first: bool):
         super().__init__()
-        self.self_attn = VideoLightsDecoderSelfAttention(config)
-        self.cross_attn = VideoLightsDecoderCrossAttention(config, is_first)
-        self.feed_forward = VideoLightsFeedForward(config)
+        self.self_attn = AnchorSelfAttention(config)
+        self.cross_attn = AnchorCrossAttention(config, is_first)
+        self.feed_forward = FeedForward(config)
         self.norm1 = nn.LayerNorm(config.hidden_size)
         self.norm2 = nn.LayerNorm(config.hidden_size)
         self.norm3 = nn.LayerNorm(config.hidden_size)
@@ -109,62 +120,53 @@ class VideoLightsDecoderLayer(GradientCheckpointingLayer):
         return queries, self_weights, cross_weights
 
 
-class VideoLightsDecoder(nn.Module):
-    """Decoder over moment queries, each a (centre, width) anchor that every layer moves."""
+class AnchorDecoder(nn.Module):
+    """Decoder over moment queries, each a (center, width) anchor that every layer moves."""
 
-    def __init__(self, config: VideoLightsConfig):
+    def __init__(self, config: DetectorConfig):
         super().__init__()
-        hidden_size = config.hidden_size
-        self.hidden_size = hidden_size
-        self.layers = nn.ModuleList(VideoLightsDecoderLayer(config, i == 0) for i in range(config.num_decoder_layers))
-        self.norm = nn.LayerNorm(hidden_size)
-        self.position_head = VideoLightsMLP(hidden_size, hidden_size, hidden_size, 2, linear=XavierLinear)
-        self.position_scale = VideoLightsMLP(hidden_size, hidden_size, hidden_size, 2, linear=XavierLinear)
-        self.width_head = VideoLightsMLP(hidden_size, hidden_size, 1, 2, linear=XavierLinear)
-        self.anchor_head = VideoLightsMLP(hidden_size, hidden_size, 2, 3, linear=XavierLinear)
-        self.anchor_head.layers[-1].zero_bias = True
+        size = config.hidden_size
+        self.config = config
+        self.layers = nn.ModuleList(AnchorDecoderLayer(config, i == 0) for i in range(config.num_decoder_layers))
+        self.norm = nn.LayerNorm(size)
+        self.position_head = MLP([size, size, size], XavierLinear)
+        self.position_scale = MLP([size, size, size], XavierLinear)
+        self.width_head = MLP([size, size, 1], XavierLinear)
+        self.anchor_head = MLP([size, size, size, 2], XavierLinear, last_linear=ZeroBiasLinear)
 
     def embed_anchors(self, anchors: torch.Tensor) -> torch.Tensor:
-        """(B, M, 2) anchors to (B, M, D) sine embeddings, half the channels for the centre, half for the width."""
-        return sine_embedding(anchors.float() * (2 * math.pi), self.hidden_size // 2).flatten(-2)
+        """(B, M, 2) anchors to (B, M, D) sine embeddings, half the channels for the center, half for the width."""
+        return sine_embedding(anchors * (2 * math.pi), self.config.hidden_size // 2).flatten(-2)
 
-    def forward(
-        self,
-        anchors: torch.Tensor,
-        memory: torch.Tensor,
-        memory_position: torch.Tensor,
-        memory_mask: torch.Tensor | None,
-    ) -> tuple[torch.Tensor, torch.Tensor, tuple[torch.Tensor | None, ...], tuple[torch.Tensor | None, ...]]:
+    def forward(self, anchors: torch.Tensor, memory: Tokens) -> DecoderOutput:
         """Decode moments from the encoded clips.
 
         Args:
-            anchors: (B, M, 2) initial (centre, width), fractions of the video.
+            anchors: (B, M, 2) initial (center, width), fractions of the video.
             memory: (B, L, D) encoded clips.
-            memory_position: (B, L, D) their positions.
-            memory_mask: attention mask over the clips, or None.
-
-        Returns:
-            The normalised query states (layers, B, M, D); the anchors each layer started from (layers, B, M, 2), to
-            which the span head adds; self-attention weights; cross-attention weights (B, H, M, L).
         """
-        queries = memory.new_zeros(*anchors.shape[:2], self.hidden_size)
-        all_states, all_anchors, all_self_weights, all_cross_weights = [], [anchors], (), ()
+        mask = memory.attention_mask(self.config, anchors)
+        queries = memory.states.new_zeros(*anchors.shape[:2], self.config.hidden_size)
+        states, all_anchors, self_attentions, cross_attentions = [], [anchors], (), ()
         for index, layer in enumerate(self.layers):
-            sine = self.embed_anchors(anchors).to(memory.dtype)
+            sine = self.embed_anchors(anchors).to(queries.dtype)
             query_position = self.position_head(sine)
             if index > 0:
                 sine = sine * self.position_scale(queries)
-            # Wider anchors look less sharply at their centre (width-modulated attention).
+            # Wider anchors look less sharply at their center (width-modulated attention).
             sine = sine * (self.width_head(queries).sigmoid() / anchors[..., 1:])
             queries, self_weights, cross_weights = layer(
-                queries, query_position, sine, memory, memory_position, memory_mask
+                queries, query_position, sine, memory.states, memory.position, mask
             )
-            all_states.append(self.norm(queries))
-            all_self_weights += (self_weights,)
-            all_cross_weights += (cross_weights,)
+            states.append(self.norm(queries))
+            self_attentions += (self_weights,)
+            cross_attentions += (cross_weights,)
             if index + 1 < len(self.layers):
                 moved = (self.anchor_head(queries) + inverse_sigmoid(anchors)).sigmoid()
                 # The span head adds to the moved anchor and sends it gradient; the next layer's attention does not.
                 all_anchors.append(moved)
                 anchors = moved.detach()
-        return torch.stack(all_states), torch.stack(all_anchors), all_self_weights, all_cross_weights
+        return DecoderOutput(torch.stack(states), torch.stack(all_anchors), self_attentions, cross_attentions)
+
+
+__all__ = ["AnchorDecoder", "DecoderOutput"]

@@ -4,26 +4,27 @@ import numpy as np
 import torch
 from scipy.optimize import linear_sum_assignment
 
+from .configuration import DetectorConfig
+from .numerics import full_precision
 from .spans import center_width_to_start_end, generalized_temporal_iou
-from .videolights.configuration import VideoLightsConfig
 
 # Stands for a cost that is not a number, so that a diverged prediction is matched last instead of raising.
 _WORST_COST = 1e6
 
 
-class VideoLightsMatcher:
+class Matcher:
     """Optimal one-to-one matching of moment queries to annotated moments, for all decoder layers at once."""
 
-    def __init__(self, config: VideoLightsConfig):
+    def __init__(self, config: DetectorConfig):
         self.config = config
 
     def costs(self, logits: torch.Tensor, pred_spans: torch.Tensor, spans: torch.Tensor) -> torch.Tensor:
-        """Cost of every pair: span L1, generalised IoU and foreground probability, weighted by the config.
+        """Cost of every pair: span L1, generalized IoU and foreground probability, weighted by the configuration.
 
         Args:
             logits: (layers, B, M, 2).
-            pred_spans: (layers, B, M, 2) as (centre, width).
-            spans: (B, K, 2) as (centre, width).
+            pred_spans: (layers, B, M, 2) as (center, width).
+            spans: (B, K, 2) as (center, width).
 
         Returns:
             (layers, B, M, K) costs.
@@ -42,14 +43,14 @@ class VideoLightsMatcher:
 
         Args:
             logits: (layers, B, M, 2).
-            pred_spans: (layers, B, M, 2) as (centre, width).
-            spans: (B, K, 2) as (centre, width).
+            pred_spans: (layers, B, M, 2) as (center, width).
+            spans: (B, K, 2) as (center, width).
             span_mask: (B, K) bool, False for padding.
 
         Returns:
             (layers, B, K) long: the query matched to each moment, -1 for padding and for moments beyond M.
         """
-        costs = self.costs(logits.float(), pred_spans.float(), spans.float())
+        costs = self.costs(full_precision(logits), full_precision(pred_spans), full_precision(spans))
         costs = torch.nan_to_num(costs, nan=_WORST_COST).masked_fill(~span_mask.unsqueeze(-2), torch.inf)
         host_costs = costs.cpu().numpy()
         matched = np.full((*host_costs.shape[:2], host_costs.shape[-1]), -1)
@@ -58,3 +59,6 @@ class VideoLightsMatcher:
             queries, moments = linear_sum_assignment(host_costs[index][:, valid])
             matched[index][valid[moments]] = queries
         return torch.from_numpy(matched).to(costs.device)
+
+
+__all__ = ["Matcher"]

@@ -1,5 +1,6 @@
-"""What VideoLights models share: weight initialisation, saving with code, uploading."""
+"""What the models of all detectors share: weight initialization, saving with code, uploading."""
 
+import math
 import os
 from pathlib import Path
 
@@ -9,27 +10,21 @@ from transformers import PreTrainedModel
 from transformers import initialization as init
 
 from ..hub.card import load_or_make_model_card
-from ..hub.code import AUTO_MAP, write_code
+from ..hub.code import auto_map, write_code
 from ..hub.push import UPLOAD_ARGUMENTS, push_saved_folder
-from .attention import VideoLightsFeatureRefinement, XavierLinear
-from .videolights.configuration import VideoLightsConfig
+from .configuration import DetectorConfig
+from .linear import PackedLinear, XavierLinear, XavierModule, ZeroBiasLinear
 
 
-class VideoLightsPreTrainedModel(PreTrainedModel):
-    """Weight initialisation, saving with code, and the library features that VideoLights models share."""
+class DetectorPreTrainedModel(PreTrainedModel):
+    """Weight initialization, saving with code, and the library features that all detectors share."""
 
-    config_class = VideoLightsConfig
-    config: VideoLightsConfig
+    config: DetectorConfig
     base_model_prefix = "model"
     main_input_name = "video_features"
     supports_gradient_checkpointing = True
     accepts_loss_kwargs = False
-    _no_split_modules = [
-        "VideoLightsBidirectionalFusionLayer",
-        "VideoLightsTextToVideoFusionLayer",
-        "VideoLightsEncoderLayer",
-        "VideoLightsDecoderLayer",
-    ]
+    _no_split_modules = ["BidirectionalLayer", "TextToVideoLayer", "EncoderLayer", "AnchorDecoderLayer"]
     _supports_sdpa = True
     _supports_flash_attn = True
     _supports_flex_attn = True
@@ -37,14 +32,14 @@ class VideoLightsPreTrainedModel(PreTrainedModel):
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module):
-        """Initialise as the release does: Xavier inside the transformer and FRA, PyTorch's defaults elsewhere."""
+        """Initialize as the releases do: Xavier inside transformer and refinement, PyTorch's defaults elsewhere."""
         if isinstance(module, nn.Linear):
             bound = module.in_features**-0.5
             if isinstance(module, XavierLinear):
-                init.xavier_uniform_(module.weight, gain=module.gain)
+                init.xavier_uniform_(module.weight, gain=math.sqrt(0.5) if isinstance(module, PackedLinear) else 1.0)
             else:
                 init.uniform_(module.weight, -bound, bound)
-            if isinstance(module, XavierLinear) and module.zero_bias:
+            if isinstance(module, ZeroBiasLinear):
                 init.zeros_(module.bias)
             else:
                 init.uniform_(module.bias, -bound, bound)
@@ -55,13 +50,12 @@ class VideoLightsPreTrainedModel(PreTrainedModel):
             init.zeros_(module.bias)
         elif isinstance(module, nn.PReLU):
             init.constant_(module.weight, 0.25)
-        elif isinstance(module, nn.GRU):
-            bound = module.hidden_size**-0.5
-            for parameter in module.parameters():
-                init.uniform_(parameter, -bound, bound)
-        elif isinstance(module, VideoLightsFeatureRefinement):
+        elif isinstance(module, (nn.GRU, XavierModule)):
             for parameter in module.parameters(recurse=False):
-                init.xavier_uniform_(parameter)
+                if isinstance(module, XavierModule):
+                    init.xavier_uniform_(parameter)
+                else:
+                    init.uniform_(parameter, -(module.hidden_size**-0.5), module.hidden_size**-0.5)
 
     def save_pretrained(
         self,
@@ -76,25 +70,25 @@ class VideoLightsPreTrainedModel(PreTrainedModel):
         """Save weights and configuration, and the code that loads them where this package is not installed.
 
         Args:
-            save_directory: folder to write; created if it is not there.
-            is_main_process: whether this process writes what all processes share.
-            state_dict: weights to save instead of the model's own.
-            push_to_hub: also upload what is saved to the Hub.
-            include_code: also write the model's Python files, so that `trust_remote_code=True` loads the folder in a
+            save_directory: Folder to write; created if it is not there.
+            is_main_process: Whether this process writes what all processes share.
+            state_dict: Weights to save instead of the model's own.
+            push_to_hub: Also upload what is saved to the Hub.
+            include_code: Also write the model's Python files, so that `trust_remote_code=True` loads the folder in a
                 process without this package.
-            **kwargs: passed on to `PreTrainedModel.save_pretrained` (`max_shard_size`, `variant`, ...); with
+            **kwargs: Passed to `PreTrainedModel.save_pretrained` (`max_shard_size`, `variant`, ...); with
                 `push_to_hub`, also arguments of that method; `repo_id` is the folder's name by default.
         """
         hub_arguments = {name: kwargs.pop(name) for name in UPLOAD_ARGUMENTS if name in kwargs}
         if include_code:
-            self.config.auto_map = dict(AUTO_MAP)
+            self.config.auto_map = auto_map(self.config.model_type)
         elif hasattr(self.config, "auto_map"):
             del self.config.auto_map
         # Transformers empties the dictionary that it saves.
         weights = dict(state_dict) if push_to_hub and state_dict is not None else state_dict
         super().save_pretrained(save_directory, is_main_process, weights, **kwargs)
         if include_code and is_main_process:
-            write_code(Path(save_directory))
+            write_code(Path(save_directory), self.config.model_type)
         if push_to_hub and is_main_process:
             repo_id = hub_arguments.pop("repo_id", Path(save_directory).absolute().name)
             # Not in the call above, which would upload before the code is there.
@@ -104,9 +98,9 @@ class VideoLightsPreTrainedModel(PreTrainedModel):
         """Upload weights, configuration, code and a model card to a Hub repository, made if it does not exist.
 
         Args:
-            repo_id: the repository.
-            include_code: also upload the model's Python files, as `save_pretrained` writes them.
-            **kwargs: arguments of `PreTrainedModel.push_to_hub` (`commit_message`, `commit_description`, `private`,
+            repo_id: The repository.
+            include_code: Also upload the model's Python files, as `save_pretrained` writes them.
+            **kwargs: Arguments of `PreTrainedModel.push_to_hub` (`commit_message`, `commit_description`, `private`,
                 `token`, `revision`, `create_pr`, `tags`), and of `save_pretrained`.
 
         Returns:
@@ -125,4 +119,4 @@ class VideoLightsPreTrainedModel(PreTrainedModel):
         return push_saved_folder(save, repo_id, **hub_arguments)
 
 
-__all__ = ["VideoLightsPreTrainedModel"]
+__all__ = ["DetectorPreTrainedModel"]

@@ -7,13 +7,13 @@ _MIN_LENGTH = 1e-8
 
 
 def center_width_to_start_end(spans: torch.Tensor) -> torch.Tensor:
-    """Convert (centre, width) to (start, end), both of shape (..., 2) and in the same unit."""
+    """Convert (center, width) to (start, end), both of shape (..., 2) and in the same unit."""
     center, width = spans.unbind(-1)
     return torch.stack((center - 0.5 * width, center + 0.5 * width), dim=-1)
 
 
 def start_end_to_center_width(spans: torch.Tensor) -> torch.Tensor:
-    """Convert (start, end) to (centre, width), both of shape (..., 2) and in the same unit."""
+    """Convert (start, end) to (center, width), both of shape (..., 2) and in the same unit."""
     start, end = spans.unbind(-1)
     return torch.stack((0.5 * (start + end), end - start), dim=-1)
 
@@ -41,7 +41,7 @@ def temporal_iou(spans_a: torch.Tensor, spans_b: torch.Tensor) -> torch.Tensor:
 
 
 def generalized_temporal_iou(spans_a: torch.Tensor, spans_b: torch.Tensor) -> torch.Tensor:
-    """Pairwise generalised IoU of (start, end) spans: the IoU less the share of the hull that neither covers.
+    """Pairwise generalized IoU of (start, end) spans: the IoU less the share of the hull that neither covers.
 
     Args:
         spans_a: (..., N, 2) spans.

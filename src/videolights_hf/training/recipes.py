@@ -165,9 +165,12 @@ def _unknown_key(key: str, known: Iterable[str]) -> str:
 def _fields_of(section: str) -> dict[str, Any]:
     """Names of the fields of a section, with their defaults."""
     if section == "model":
+        from transformers import PreTrainedConfig
+
         from ..models.videolights.configuration import VideoLightsConfig
 
-        return {name: getattr(VideoLightsConfig, name, None) for name in VideoLightsConfig.__annotations__}
+        own = set(VideoLightsConfig.__dataclass_fields__) - set(PreTrainedConfig.__dataclass_fields__)
+        return {name: getattr(VideoLightsConfig, name, None) for name in sorted(own)}
     if section == "training":
         from .arguments import VideoLightsTrainingArguments
 

@@ -7,8 +7,8 @@ from ..spans import center_width_to_start_end
 from .configuration import VideoLightsConfig
 
 
-class VideoLightsMomentToHighlight(nn.Module):
-    """Saliency derived from the predicted moment: the task coupling of Uni-JFM (paper, section III-D, eq. 12)."""
+class MomentToHighlight(nn.Module):
+    """Saliency derived from the predicted moment: the task coupling of Uni-JFM (paper, section III-E, eq. 12)."""
 
     def __init__(self, config: VideoLightsConfig):
         super().__init__()
@@ -39,3 +39,6 @@ class VideoLightsMomentToHighlight(nn.Module):
         _, last_state = self.gru(self.select_moment(projected_video, logits, spans))
         weight = projected_video @ last_state[0].unsqueeze(-1)
         return self.projection(memory * weight + memory).sum(-1) * memory.shape[-1] ** -0.5
+
+
+__all__ = ["MomentToHighlight"]

@@ -1,0 +1,258 @@
+"""What the networks of all detectors begin with, and what their heads do in common."""
+
+from typing import Any, ClassVar
+
+import torch
+from torch import nn
+from transformers.utils import can_return_tuple
+
+from .configuration import DetectorConfig
+from .decoder import DecoderOutput
+from .encoder import EncoderOutput
+from .feed_forward import MLP
+from .fusion import FusionOutput
+from .losses import DetectorLoss
+from .numerics import inverse_sigmoid
+from .outputs import DetectorModelOutput, MomentRetrievalOutput
+from .positions import TextPositionEmbedding, video_position_embedding
+from .pretrained import DetectorPreTrainedModel
+from .projection import Projection
+from .tokens import Tokens
+from .videolights.refinement import FeatureRefinement
+
+_STAGES = ("projected_video", "projected_text", "refined_video", "fused_video")
+_RECORDED = (
+    "hidden_states",
+    "decoder_hidden_states",
+    "fusion_attentions",
+    "attentions",
+    "decoder_attentions",
+    "cross_attentions",
+)
+
+
+class DetectorModel(DetectorPreTrainedModel):
+    """Base of the networks without heads: projection, FRA and positions."""
+
+    def __init__(self, config: DetectorConfig):
+        super().__init__(config)
+        self.video_projection = Projection(config.video_dim + config.audio_dim, config)
+        self.text_projection = Projection(config.text_dim, config)
+        self.feature_refinement = FeatureRefinement(config) if config.use_feature_refinement else None
+        # Released checkpoints hold this embedding whether they use it or not.
+        self.text_position_embedding = TextPositionEmbedding(config)
+
+    def project(
+        self,
+        video_features: torch.Tensor,
+        text_features: torch.Tensor,
+        video_attention_mask: torch.Tensor | None,
+        text_attention_mask: torch.Tensor | None,
+        audio_features: torch.Tensor | None,
+    ) -> tuple[Tokens, Tokens]:
+        """Clips (B, L, D) and words (B, N, D) in the model's width, with positions and padding.
+
+        Raises:
+            ValueError: A shape does not fit the configuration.
+        """
+        self._check_features(video_features, text_features, audio_features)
+        if audio_features is not None:
+            video_features = torch.cat((video_features, audio_features), dim=-1)
+        clips = Tokens(
+            self.video_projection(video_features), valid=_as_padding("video", video_attention_mask, video_features)
+        )
+        words = Tokens(
+            self.text_projection(text_features), valid=_as_padding("text", text_attention_mask, text_features)
+        )
+        video, text = clips.states, words.states
+        position = video_position_embedding(clips.is_valid().to(video.dtype), self.config.hidden_size)
+        text_position = self.text_position_embedding(text) if self.config.use_text_positions else None
+        return clips._replace(position=position.to(video.dtype)), words._replace(position=text_position)
+
+    def refine(self, clips: Tokens, words: Tokens) -> Tokens:
+        """Clips refined by the sentence (FRA), or the clips as they are where the configuration has none."""
+        if self.feature_refinement is None:
+            return clips
+        return clips.with_states(self.feature_refinement(clips, words))
+
+    def record(
+        self,
+        output_hidden_states: bool | None,
+        output_attentions: bool | None,
+        encoded: EncoderOutput,
+        decoded: DecoderOutput,
+        fused: FusionOutput | None = None,
+    ) -> dict[str, Any]:
+        """The states and attention weights of every layer that were asked for, by their names in the output.
+
+        Raises:
+            ValueError: Weights are asked of an attention implementation that returns none.
+        """
+        config, size, recorded = self.config, decoded.states.shape[1], {}
+        if config.output_hidden_states if output_hidden_states is None else output_hidden_states:
+            recorded["hidden_states"] = _first_samples(encoded.all_states, size)
+            recorded["decoder_hidden_states"] = tuple(decoded.states)
+        if config.output_attentions if output_attentions is None else output_attentions:
+            if config._attn_implementation != "eager":
+                raise ValueError(
+                    f"`output_attentions=True` needs attn_implementation='eager', but the model runs "
+                    f"{config._attn_implementation!r}. Call model.set_attn_implementation('eager') first."
+                )
+            recorded["fusion_attentions"] = None if fused is None else _first_samples(fused.attentions, size)
+            recorded["attentions"] = _first_samples(encoded.attentions, size)
+            recorded["decoder_attentions"] = decoded.self_attentions
+            recorded["cross_attentions"] = decoded.cross_attentions
+        return recorded
+
+    def _check_features(self, video: torch.Tensor, text: torch.Tensor, audio: torch.Tensor | None) -> None:
+        config = self.config
+        for name, features, width, backbones in (
+            ("video_features", video, config.video_dim, [*config.video_backbones, ["temporal channels", 2]]),
+            ("text_features", text, config.text_dim, config.text_backbones),
+        ):
+            if features.ndim != 3 or features.shape[-1] != width:
+                parts = " + ".join(f"{backbone} {dim}" for backbone, dim in backbones)
+                raise ValueError(
+                    f"`{name}` must have shape (batch, length, {width}) for this model ({parts}), "
+                    f"got {tuple(features.shape)}."
+                )
+        if video.shape[0] != text.shape[0]:
+            raise ValueError(f"{video.shape[0]} videos but {text.shape[0]} sentences: give one sentence per video.")
+        if config.use_text_positions and text.shape[1] > config.max_text_length:
+            raise ValueError(
+                f"{text.shape[1]} words, but the model has positions for {config.max_text_length}: cut the text."
+            )
+        if (audio is not None) != (config.audio_dim > 0):
+            wanted = f"needs audio features of width {config.audio_dim}" if config.audio_dim else "takes no audio"
+            raise ValueError(f"This model {wanted}, but `audio_features` is {'None' if audio is None else 'given'}.")
+        if audio is not None and audio.shape != (*video.shape[:2], config.audio_dim):
+            raise ValueError(
+                f"`audio_features` must have shape {(*video.shape[:2], config.audio_dim)}, got {tuple(audio.shape)}."
+            )
+
+
+class DetectorForMomentRetrieval(DetectorPreTrainedModel):
+    """Base of the detectors with heads: moments of every decoder layer, and the loss.
+
+    Inference runs the network once and nothing that serves the loss alone.
+    """
+
+    model_class: ClassVar[type[DetectorModel]]
+    loss_class: ClassVar[type[DetectorLoss]]
+    output_class: ClassVar[type[MomentRetrievalOutput]] = MomentRetrievalOutput
+    # Whether the loss also wants each video with a sentence that is not its own.
+    uses_negatives: ClassVar[bool] = False
+
+    def __init__(self, config: DetectorConfig):
+        super().__init__(config)
+        size, width = config.hidden_size, config.contrastive_hidden_size
+        self.model = self.model_class(config)
+        self.class_head = nn.Linear(size, 2)
+        self.span_head = MLP([size, size, size, 2])
+        if config.use_contrastive_alignment:
+            self.contrastive_query_head = nn.Linear(size, width)
+            self.contrastive_text_head = nn.Linear(size, width)
+            self.contrastive_video_head = nn.Linear(size, width)
+
+    @can_return_tuple
+    def forward(
+        self,
+        video_features: torch.FloatTensor,
+        text_features: torch.FloatTensor,
+        video_attention_mask: torch.Tensor | None = None,
+        text_attention_mask: torch.Tensor | None = None,
+        audio_features: torch.FloatTensor | None = None,
+        labels: dict[str, torch.Tensor] | None = None,
+        epoch: int = 0,
+        output_intermediates: bool = False,
+        output_hidden_states: bool | None = None,
+        output_attentions: bool | None = None,
+    ) -> MomentRetrievalOutput:
+        """Find moments and score clips.
+
+        Args:
+            video_features: (B, L, `config.video_dim`) clips: L2-normalized features of each backbone side by side,
+                then the two temporal channels.
+            text_features: (B, N, `config.text_dim`) words.
+            video_attention_mask: (B, L), 1 for valid clips; None means all are.
+            text_attention_mask: (B, N), 1 for valid words; None means all are.
+            audio_features: (B, L, `config.audio_dim`), needed when the configuration names audio.
+            labels: Targets as padded tensors, see [`DetectorLoss`]; with them the output holds the loss.
+            epoch: Epoch in training, from 0; the adaptive hard losses grow with it (paper, eq. 8 to 10).
+            output_intermediates: Return the stages that pictures need (projected, refined, fused, encoded video), and
+                in training the contrastive video vectors.
+            output_hidden_states: Return the states of every layer.
+            output_attentions: Return attention weights; needs `attn_implementation="eager"`.
+
+        Raises:
+            ValueError: A shape does not fit the configuration, or the labels do not fit the inputs.
+        """
+        features = self.model(
+            video_features,
+            text_features,
+            video_attention_mask,
+            text_attention_mask,
+            audio_features,
+            output_hidden_states=output_hidden_states,
+            output_attentions=output_attentions,
+            return_dict=True,
+            **({"encode_negatives": labels is not None} if self.uses_negatives else {}),
+        )
+        output = self.predict(features)
+        if labels is not None:
+            output |= self.training_outputs(features, output)
+            valid = _as_padding("video", video_attention_mask, video_features)
+            valid = Tokens(video_features, valid=valid).is_valid()
+            output["loss"], output["loss_dict"] = self.loss_class(self.config)(output, features, labels, valid, epoch)
+        if output_intermediates:
+            output |= {stage: features[stage] for stage in _STAGES} | {"encoded_video": features.last_hidden_state}
+            if labels is not None and self.config.use_contrastive_alignment:
+                output["contrastive_video"] = _unit(self.contrastive_video_head(features.last_hidden_state))
+        return self.output_class(**output, **{name: features.get(name) for name in _RECORDED})
+
+    def predict(self, features: DetectorModelOutput) -> dict[str, Any]:
+        """The last layer's moments, and `saliency_scores` (B, L)."""
+        raise NotImplementedError
+
+    def moment_heads(self, features: DetectorModelOutput, layer: int = -1) -> dict[str, Any]:
+        """Moments after a decoder layer: `logits` (B, M, 2) and `pred_spans` (B, M, 2) as (center, width)."""
+        queries = features.query_states[layer]
+        spans = self.span_head(queries)
+        if features.anchors is not None:
+            spans = spans + inverse_sigmoid(features.anchors[layer])
+        return {"logits": self.class_head(queries), "pred_spans": spans.sigmoid()}
+
+    def training_outputs(self, features: DetectorModelOutput, output: dict[str, Any]) -> dict[str, Any]:
+        """What the loss needs beside the predictions `output`: earlier layers and contrast."""
+        earlier = len(features.query_states) - 1 if self.config.auxiliary_loss else 0
+        auxiliary = [self.moment_heads(features, layer) for layer in range(earlier)]
+        if not self.config.use_contrastive_alignment:
+            return {"auxiliary_outputs": auxiliary or None}
+        queries = _unit(self.contrastive_query_head(features.query_states))
+        for layer, layer_queries in zip(auxiliary, queries):
+            layer["contrastive_queries"] = layer_queries
+        return {
+            "auxiliary_outputs": auxiliary or None,
+            "contrastive_queries": queries[-1],
+            "contrastive_text": _unit(self.contrastive_text_head(features.projected_text)),
+        }
+
+
+def _as_padding(modality: str, mask: torch.Tensor | None, features: torch.Tensor) -> torch.Tensor | None:
+    if mask is not None and mask.shape != features.shape[:2]:
+        raise ValueError(
+            f"`{modality}_attention_mask` must have shape {tuple(features.shape[:2])} like its features, "
+            f"got {tuple(mask.shape)}."
+        )
+    return None if mask is None else mask.bool()
+
+
+def _unit(vectors: torch.Tensor) -> torch.Tensor:
+    return nn.functional.normalize(vectors, dim=-1)
+
+
+def _first_samples(tensors: tuple[torch.Tensor | None, ...], size: int) -> tuple[torch.Tensor | None, ...]:
+    return tuple(None if tensor is None else tensor[:size] for tensor in tensors)
+
+
+__all__ = ["DetectorForMomentRetrieval", "DetectorModel"]

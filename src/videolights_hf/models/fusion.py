@@ -1,0 +1,80 @@
+"""One-way cross-modal fusion, and the stack of fusion layers of any kind.
+
+QD-DETR's text-to-video layer, which TR-DETR takes over and VideoLights' ablation calls Uni-CMF.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import nn
+from transformers.modeling_layers import GradientCheckpointingLayer
+
+from .attention import Attention
+from .configuration import DetectorConfig
+from .feed_forward import FeedForward
+from .tokens import Tokens
+
+
+class FusionOutput(NamedTuple):
+    """What a stack of fusion layers returns.
+
+    Attributes:
+        states: (B, L, D) clips that have seen the words.
+        attentions: Weights (B, H, L, N) of clips over words of each layer, or None from an implementation that
+            computes none.
+    """
+
+    states: torch.Tensor
+    attentions: tuple[torch.Tensor | None, ...]
+
+
+class TextToVideoLayer(GradientCheckpointingLayer):
+    """One-way fusion layer: clips attend to words (Uni-CMF in the paper's Table VI)."""
+
+    def __init__(self, config: DetectorConfig):
+        super().__init__()
+        self.video_from_text = Attention(config)
+        self.feed_forward = FeedForward(config)
+        self.norm1 = nn.LayerNorm(config.hidden_size)
+        self.norm2 = nn.LayerNorm(config.hidden_size)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(
+        self,
+        video: torch.Tensor,
+        text: torch.Tensor,
+        video_position: torch.Tensor,
+        text_position: torch.Tensor | None,
+        video_mask: torch.Tensor | None,
+        text_mask: torch.Tensor | None,
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Fuse text (B, N, D) into video (B, L, D); also returns attention weights (B, H, L, N) or None.
+
+        `video_mask` and `text_mask` are attention masks over clips and over words as keys.
+        """
+        placed_text = text if text_position is None else text + text_position
+        attended, weights = self.video_from_text(video + video_position, placed_text, text, text_mask)
+        video = self.norm1(video + self.dropout(attended))
+        return self.norm2(video + self.dropout(self.feed_forward(video))), weights
+
+
+class Fusion(nn.Module):
+    """Fusion layers in a row; each gets the words as they came."""
+
+    def __init__(self, config: DetectorConfig, layer: type[GradientCheckpointingLayer] = TextToVideoLayer):
+        super().__init__()
+        self.config = config
+        self.layers = nn.ModuleList(layer(config) for _ in range(config.num_fusion_layers))
+
+    def forward(self, clips: Tokens, words: Tokens) -> FusionOutput:
+        """Fuse words (B, N, D) into clips (B, L, D)."""
+        video, attentions = clips.states, ()
+        over_clips = clips.attention_mask(self.config, words.states)
+        over_words = words.attention_mask(self.config, clips.states)
+        for layer in self.layers:
+            video, weights = layer(video, words.states, clips.position, words.position, over_clips, over_words)
+            attentions += (weights,)
+        return FusionOutput(video, attentions)
+
+
+__all__ = ["Fusion", "FusionOutput", "TextToVideoLayer"]

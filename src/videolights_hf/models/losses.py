@@ -1,0 +1,293 @@
+"""Loss terms, one function each, and the sum that every detector makes of its own."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+import torch
+from torch import nn
+
+from .configuration import DetectorConfig
+from .matching import Matcher
+from .numerics import full_precision
+from .spans import center_width_to_start_end, generalized_temporal_iou
+
+FOREGROUND, BACKGROUND = 0, 1
+# Saliency labels are sums of three annotators' scores from 0 to 4: the rank contrastive term asks for each rank
+# below the highest, and the release divides their sum by the highest.
+MAX_SALIENCY = 12
+RANK_TEMPERATURE = 0.5
+MASKED_SCORE = -1000.0
+
+
+def matched_mean(values: torch.Tensor, is_matched: torch.Tensor) -> torch.Tensor:
+    """Mean over matched moments of (B, K) values; 0 when there are none."""
+    return (values * is_matched).sum() / is_matched.sum().clamp(min=1)
+
+
+def gather_queries(values: torch.Tensor, matched_query: torch.Tensor) -> torch.Tensor:
+    """Pick each moment's query: values (B, M, C) and indices (B, K), -1 for none, to (B, K, C)."""
+    index = matched_query.clamp(min=0).unsqueeze(-1).expand(-1, -1, values.shape[-1])
+    return values.gather(1, index)
+
+
+def matched_query_mask(matched_query: torch.Tensor, num_queries: int) -> torch.Tensor:
+    """(B, K) indices, -1 for none, to a (B, M) bool mask of the queries that are matched."""
+    # Unmatched moments point at a column of their own, cut off again.
+    index = torch.where(matched_query < 0, num_queries, matched_query)
+    mask = torch.zeros(len(index), num_queries + 1, dtype=torch.bool, device=index.device)
+    return mask.scatter(1, index, True)[:, :num_queries]
+
+
+def span_loss(pred_spans: torch.Tensor, spans: torch.Tensor, matched_query: torch.Tensor) -> torch.Tensor:
+    """Mean L1 distance of matched (center, width) pairs, over both coordinates."""
+    distance = (gather_queries(pred_spans, matched_query) - spans).abs().mean(-1)
+    return matched_mean(distance, matched_query >= 0)
+
+
+def giou_loss(pred_spans: torch.Tensor, spans: torch.Tensor, matched_query: torch.Tensor) -> torch.Tensor:
+    """Mean of 1 - generalized IoU over matched pairs."""
+    predicted = center_width_to_start_end(gather_queries(pred_spans, matched_query))
+    target = center_width_to_start_end(spans)
+    giou = generalized_temporal_iou(predicted.unsqueeze(-2), target.unsqueeze(-2))[..., 0, 0]
+    return matched_mean(1 - giou, matched_query >= 0)
+
+
+def label_loss(logits: torch.Tensor, matched_query: torch.Tensor, background_coef: float) -> torch.Tensor:
+    """Cross-entropy over all queries; unmatched ones are background and weigh `background_coef`."""
+    is_foreground = matched_query_mask(matched_query, logits.shape[1])
+    log_probability = logits.log_softmax(-1)
+    loss = torch.where(
+        is_foreground, -log_probability[..., FOREGROUND], -background_coef * log_probability[..., BACKGROUND]
+    )
+    return loss.mean()
+
+
+def class_error(logits: torch.Tensor, matched_query: torch.Tensor) -> torch.Tensor:
+    """Percentage of matched queries classified as background; for the log only."""
+    predicted = gather_queries(logits, matched_query).argmax(-1)
+    return 100 * matched_mean((predicted != FOREGROUND).to(logits.dtype), matched_query >= 0)
+
+
+def query_text_alignment_loss(
+    queries: torch.Tensor, text: torch.Tensor, matched_query: torch.Tensor, temperature: float
+) -> torch.Tensor:
+    """Matched queries lie nearer to the words than the other queries do (paper, eq. 4).
+
+    `queries` (B, M, P) and `text` (B, N, P) are unit vectors. As in the release, every text slot counts, padding
+    included. Samples without a matched moment add nothing.
+    """
+    logits = (queries * text.sum(1, keepdim=True)).sum(-1) / temperature
+    is_matched = matched_query_mask(matched_query, logits.shape[1])
+    count = is_matched.sum(-1)
+    loss = logits.logsumexp(-1) - (logits * is_matched).sum(-1) / count.clamp(min=1)
+    return (loss * (count > 0)).mean()
+
+
+def rescale_saliency(scores: torch.Tensor, saliency: torch.Tensor) -> torch.Tensor:
+    """Shift scores (B, L) to start at 0 in the batch and divide by the batch's range of annotated saliency."""
+    saliency_range = (saliency.max() - saliency.min()).clamp(min=1e-6)
+    return (scores - scores.min()) / saliency_range
+
+
+def saliency_cosine_loss(scores: torch.Tensor, saliency: torch.Tensor) -> torch.Tensor:
+    """1 - cosine of predicted and annotated saliency, summed over the batch (paper, eq. 6, 11 and 12).
+
+    Both are (B, L); the paper's mean over the batch is a sum in the release.
+    """
+    scores = nn.functional.normalize(rescale_saliency(scores, saliency), dim=-1)
+    saliency = nn.functional.normalize(saliency, dim=-1)
+    return (1 - nn.functional.cosine_similarity(saliency, scores, dim=-1)).sum()
+
+
+def video_text_alignment_loss(text: torch.Tensor, video: torch.Tensor, saliency: torch.Tensor) -> torch.Tensor:
+    """Cosine of mean word (B, N, D) and refined clip (B, L, D) follows the annotated saliency (paper, eq. 5 and 6)."""
+    similarity = nn.functional.cosine_similarity(text.mean(1, keepdim=True), video, dim=-1)
+    return saliency_cosine_loss(similarity, saliency)
+
+
+def negative_pair_loss(negative_scores: torch.Tensor, video_mask: torch.Tensor) -> torch.Tensor:
+    """Clips score low against another video's sentence: -log(1 - sigmoid), summed over clips, mean over the batch."""
+    return (nn.functional.softplus(negative_scores) * video_mask).sum(-1).mean()
+
+
+def rank_contrastive_loss(
+    scores: torch.Tensor, negative_scores: torch.Tensor | None, saliency: torch.Tensor, video_mask: torch.Tensor
+) -> torch.Tensor:
+    """Clips of at least rank r stand out from all others, and from the negative pair's if given, for every rank r.
+
+    All arguments are (B, L). A sample without clips of a rank adds nothing to that rank.
+    """
+    if negative_scores is not None:
+        scores = torch.cat((scores, negative_scores), dim=1)
+        saliency = torch.cat((saliency, torch.zeros_like(saliency)), dim=1)
+        video_mask = torch.cat((video_mask, video_mask), dim=1)
+    scores = scores.masked_fill(~video_mask, MASKED_SCORE) / RANK_TEMPERATURE
+    scores = scores - scores.max(1, keepdim=True).values
+    log_probability = (scores - (scores.exp().sum(1, keepdim=True) + 1e-6).log()) * video_mask
+    ranks = torch.arange(1, MAX_SALIENCY, device=saliency.device).view(-1, 1, 1)
+    is_positive = saliency >= ranks
+    per_rank = -(is_positive * log_probability).sum(-1) / (is_positive.sum(-1) + 1e-6)
+    return per_rank.mean(-1).sum() / MAX_SALIENCY
+
+
+def margin_ranking_loss(
+    scores: torch.Tensor, positive_clips: torch.Tensor, negative_clips: torch.Tensor, margin: float
+) -> torch.Tensor:
+    """Hinge between the scores (B, L) of sampled positive and negative clips, both (B, P) indices."""
+    hinge = (margin + scores.gather(1, negative_clips) - scores.gather(1, positive_clips)).clamp(min=0)
+    return 2 * hinge.mean()
+
+
+def hard_positive_negative_loss(
+    scores: torch.Tensor, saliency: torch.Tensor, outside: Literal["squared", "absolute"] = "squared"
+) -> torch.Tensor:
+    """Errors of clips outside the moments and inside them (paper, eq. 9 and 10), before the adaptive weight.
+
+    Args:
+        scores: (B, L) predicted saliency.
+        saliency: (B, L) annotated saliency.
+        outside: Penalty on a clip outside: the square of its score, as released, or its size, as in eq. 9.
+    """
+    scores = nn.functional.normalize(rescale_saliency(scores, saliency), dim=-1)
+    target = nn.functional.normalize(saliency, dim=-1)
+    is_positive = saliency > 0
+    # The target is zero outside the moments, so the error there is the score itself.
+    penalty = scores.abs() if outside == "absolute" else scores.square()
+    return ((scores - target).square() * is_positive).mean() + (penalty * ~is_positive).mean()
+
+
+class DetectorLoss:
+    """Weighted sum of a detector's terms; each detector adds its own saliency terms.
+
+    Labels are padded tensors (K moments and P clip pairs at most):
+
+    - `spans` (B, K, 2): (center, width) as fractions of the video; `span_mask` (B, K): 1 for moments, 0 for padding.
+      Not read for a highlight-only model.
+    - `saliency` (B, L): annotated saliency in [0, 12], 0 on padding.
+    - `positive_clips`, `negative_clips` (B, P), optional: clip indices of the margin term.
+    """
+
+    # The field of the configuration that weighs each term.
+    coefficients = {
+        "loss_span": "span_loss_coef",
+        "loss_giou": "giou_loss_coef",
+        "loss_label": "label_loss_coef",
+        "loss_contrastive_align": "contrastive_align_loss_coef",
+        "loss_saliency": "saliency_loss_coef",
+    }
+
+    def __init__(self, config: DetectorConfig):
+        self.config = config
+        self.matcher = Matcher(config)
+
+    def __call__(
+        self,
+        output: Mapping,
+        features: Mapping,
+        labels: Mapping[str, torch.Tensor],
+        video_mask: torch.Tensor,
+        epoch: int = 0,
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """Compute the loss.
+
+        Args:
+            output: The heads' outputs, as [`MomentRetrievalOutput`] names them.
+            features: The network's outputs, as [`DetectorModelOutput`] names them.
+            labels: Targets, see above.
+            video_mask: (B, L) bool.
+            epoch: Epoch in training, from 0.
+
+        Returns:
+            The loss, and the detached, unweighted terms by name: those of earlier decoder layers are numbered,
+            `saliency_*` are the parts of `loss_saliency` with their own coefficients applied, and `class_error` is a
+            percentage.
+
+        Raises:
+            ValueError: A label is missing or its shape does not fit.
+        """
+        self.check_labels(labels, output["saliency_scores"])
+        parts = self.saliency_terms(output, labels, video_mask, epoch)
+        terms = {"loss_saliency": sum(parts.values(), video_mask.new_zeros((), dtype=torch.float32))}
+        terms |= self.sample_terms(features, labels, video_mask)
+        loss, logged = self._weigh(terms), {**terms, **parts}
+        for suffix, layer_terms, error in [] if self.config.highlight_only else self._layers(output, features, labels):
+            loss = loss + self._weigh(layer_terms)
+            logged |= {f"{name}{suffix}": term for name, term in layer_terms.items()}
+            logged[f"class_error{suffix}"] = error
+        return loss, {name: term.detach() for name, term in logged.items()}
+
+    def saliency_terms(
+        self, output: Mapping, labels: Mapping[str, torch.Tensor], video_mask: torch.Tensor, epoch: int
+    ) -> dict[str, torch.Tensor]:
+        """The parts of `loss_saliency`, coefficients applied; the margin term is every detector's."""
+        scores = full_precision(output["saliency_scores"])
+        if labels.get("positive_clips") is None:
+            return {}
+        positive, negative = labels["positive_clips"], labels["negative_clips"]
+        return {"saliency_margin": margin_ranking_loss(scores, positive, negative, self.config.saliency_margin)}
+
+    def sample_terms(
+        self, features: Mapping, labels: Mapping[str, torch.Tensor], video_mask: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
+        """Terms beside the saliency that no decoder layer enters; none unless a detector has its own."""
+        return {}
+
+    def label_term(self, logits: torch.Tensor, matched_query: torch.Tensor) -> torch.Tensor:
+        """Foreground against background, (B, M, 2) logits and (B, K) matches."""
+        return label_loss(logits, matched_query, self.config.background_coef)
+
+    def _layers(self, output: Mapping, features: Mapping, labels: Mapping[str, torch.Tensor]):
+        """Suffix, terms and class error of each decoder layer, earlier ones first."""
+        layers = [*(output.get("auxiliary_outputs") or []), output]
+        logits = full_precision(torch.stack([layer["logits"] for layer in layers]))
+        pred_spans = full_precision(torch.stack([layer["pred_spans"] for layer in layers]))
+        spans = full_precision(labels["spans"])
+        matched = self.matcher(logits, pred_spans, spans, labels["span_mask"].bool())
+        for index, layer in enumerate(layers):
+            is_last = index == len(layers) - 1
+            terms = {
+                "loss_span": span_loss(pred_spans[index], spans, matched[index]),
+                "loss_giou": giou_loss(pred_spans[index], spans, matched[index]),
+                "loss_label": self.label_term(logits[index], matched[index]),
+            }
+            if self.config.use_contrastive_alignment:
+                queries, text = (
+                    full_precision(layer["contrastive_queries"]),
+                    full_precision(output["contrastive_text"]),
+                )
+                terms["loss_contrastive_align"] = query_text_alignment_loss(
+                    queries, text, matched[index], self.config.contrastive_temperature
+                )
+                if is_last:
+                    video, words = (full_precision(features[name]) for name in ("refined_video", "projected_text"))
+                    terms["loss_contrastive_align"] += video_text_alignment_loss(
+                        words, video, full_precision(labels["saliency"])
+                    )
+            yield "" if is_last else f"_{index}", terms, class_error(logits[index], matched[index])
+
+    def _weigh(self, terms: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        weighted = [getattr(self.config, self.coefficients[name]) * term for name, term in terms.items()]
+        return torch.stack(weighted).sum()
+
+    def check_labels(self, labels: Mapping[str, torch.Tensor], scores: torch.Tensor) -> None:
+        """Check that labels fit the clips that (B, L) `scores` are of.
+
+        Raises:
+            ValueError: One is missing or its shape does not fit.
+        """
+        wanted = ["saliency"] if self.config.highlight_only else ["saliency", "spans", "span_mask"]
+        missing = [name for name in wanted if labels.get(name) is None]
+        if missing:
+            raise ValueError(f"`labels` lacks {', '.join(missing)}; it has {', '.join(labels) or 'nothing'}.")
+        if labels["saliency"].shape != scores.shape:
+            raise ValueError(
+                f"`labels['saliency']` must have shape {tuple(scores.shape)} like the clips, "
+                f"got {tuple(labels['saliency'].shape)}."
+            )
+        if (labels.get("positive_clips") is None) != (labels.get("negative_clips") is None):
+            raise ValueError("`labels` needs both `positive_clips` and `negative_clips`, or neither.")
+        if not self.config.highlight_only and labels["spans"].shape != (*labels["span_mask"].shape, 2):
+            raise ValueError(
+                f"`labels['spans']` must have shape {(*labels['span_mask'].shape, 2)} to fit `span_mask`, "
+                f"got {tuple(labels['spans'].shape)}."
+            )

@@ -1,0 +1,22 @@
+"""Small numeric helpers that several networks share."""
+
+import torch
+
+
+def full_precision(values: torch.Tensor) -> torch.Tensor:
+    """Values in float32, or in float64 if they are."""
+    return values if values.dtype == torch.float64 else values.float()
+
+
+def masked_softmax(scores: torch.Tensor, valid: torch.Tensor, dim: int = -1) -> torch.Tensor:
+    """Softmax over the valid entries along a dimension, computed in at least float32."""
+    return full_precision(scores).masked_fill(~valid, -1e30).softmax(dim).to(scores.dtype)
+
+
+def inverse_sigmoid(value: torch.Tensor, eps: float = 1e-3) -> torch.Tensor:
+    """Logit of fractions, with both sides kept at least `eps` away from 0."""
+    value = value.clamp(0, 1)
+    return torch.log(value.clamp(min=eps) / (1 - value).clamp(min=eps))
+
+
+__all__ = ["full_precision", "inverse_sigmoid", "masked_softmax"]

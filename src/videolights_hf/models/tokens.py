@@ -1,0 +1,80 @@
+"""Clips and words on their way through a network."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from transformers import PreTrainedConfig
+from transformers.masking_utils import create_bidirectional_mask
+from transformers.utils.generic import is_flash_attention_requested
+
+
+class Tokens(NamedTuple):
+    """A sequence with its positions and its padding.
+
+    Attributes:
+        states: (B, S, D).
+        position: (B, S, D), or None for tokens without positions.
+        valid: (B, S) bool, or None when nothing is padded.
+    """
+
+    states: torch.Tensor
+    position: torch.Tensor | None = None
+    valid: torch.Tensor | None = None
+
+    @property
+    def placed(self) -> torch.Tensor:
+        """(B, S, D) states with their positions added."""
+        return self.states if self.position is None else self.states + self.position
+
+    def with_states(self, states: torch.Tensor) -> Tokens:
+        """The same positions and padding, with other states (B, S, D)."""
+        return self._replace(states=states)
+
+    def is_valid(self) -> torch.Tensor:
+        """(B, S) bool, also when nothing is padded."""
+        if self.valid is None:
+            return torch.ones(self.states.shape[:2], dtype=torch.bool, device=self.states.device)
+        return self.valid
+
+    def then(self, other: Tokens) -> Tokens:
+        """These tokens followed by others of the same batch."""
+        states = torch.cat((self.states, other.states), dim=1)
+        position = torch.cat(
+            [torch.zeros_like(x.states) if x.position is None else x.position for x in (self, other)], dim=1
+        )
+        if self.valid is None and other.valid is None:
+            return Tokens(states, position)
+        return Tokens(states, position, torch.cat((self.is_valid(), other.is_valid()), dim=1))
+
+    def twice(self, shift: int = 0) -> Tokens:
+        """The batch twice: in the second half, states and padding are those of the sample `shift` places on.
+
+        Positions stay with their place in the batch, as in the releases.
+        """
+        states, valid = (
+            None if x is None else torch.cat((x, x.roll(-shift, dims=0))) for x in (self.states, self.valid)
+        )
+        return Tokens(states, None if self.position is None else torch.cat((self.position, self.position)), valid)
+
+    def attention_mask(self, config: PreTrainedConfig, query: torch.Tensor) -> torch.Tensor | None:
+        """Mask over padded tokens as keys, in the form that the attention implementation of `config` takes.
+
+        Args:
+            config: The model's configuration.
+            query: (B, Q, D) sequence that attends; the same object as `states` for self-attention.
+        """
+        if self.valid is not None and query is not self.states and is_flash_attention_requested(config):
+            return self.valid[:, None, None, :]
+        return create_bidirectional_mask(
+            config=config,
+            inputs_embeds=query,
+            attention_mask=self.valid,
+            encoder_hidden_states=self.states,
+            # Looking into the mask for a way to skip it would wait for the device.
+            allow_is_bidirectional_skip=self.valid is None,
+        )
+
+
+__all__ = ["Tokens"]
