@@ -21,7 +21,7 @@ import numpy as np
 
 from ..common.messages import unknown_name
 from ..common.time_axis import TimeAxis
-from ..models.videolights.loss import MAX_SALIENCY
+from ..models.losses import MAX_SALIENCY
 
 # Three QVHighlights annotators who give 0 to 4 each make MAX_SALIENCY.
 GRADED_ANNOTATORS = 3
