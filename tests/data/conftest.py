@@ -104,3 +104,23 @@ def highlights(tmp_path):
         split: [highlight_row(f"{split}{k}", "BK" if k % 2 else "DS") for k in range(4)] for split in ("train", "val")
     }
     return Corpus(tmp_path, rows, dataset="tvsum", text_stem="{}").write()
+
+
+@pytest.fixture
+def long_videos(tmp_path):
+    """Videos of 40 s (20 clips) whose moments lie within the first ten clips, across their end, and behind them."""
+    moments = [[4.0, 8.0], [16.0, 26.0], [30.0, 36.0]]
+    rows = {
+        split: [
+            {
+                "qid": f"{split}{number}",
+                "query": "someone",
+                "vid": f"{split} video {number}",
+                "duration": 40.0,
+                "relevant_windows": [moment],
+            }
+            for number, moment in enumerate(moments)
+        ]
+        for split in ("train", "val")
+    }
+    return Corpus(tmp_path, rows, dataset="custom").write()

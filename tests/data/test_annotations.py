@@ -10,8 +10,9 @@ from videolights_hf.data.annotations import (
     expected_num_clips,
     read_annotations,
     select_domain,
+    time_axis,
 )
-from videolights_hf.data.specs import get_dataset_spec
+from videolights_hf.data.specs import DatasetSpec, get_dataset_spec
 
 
 def moment(**changes):
@@ -135,7 +136,7 @@ def test_an_empty_split_is_refused(tmp_path):
         read_annotations(write(tmp_path, ""))
 
 
-def test_a_test_split_without_labels_is_read_but_a_half_labelled_file_is_refused(tmp_path):
+def test_a_test_split_without_labels_is_read_but_a_half_labeled_file_is_refused(tmp_path):
     bare = moment(relevant_windows=..., relevant_clip_ids=..., saliency_scores=...)
     assert read_annotations(write(tmp_path, bare), "qvhighlights") == [bare]
     with pytest.raises(AnnotationError, match=":2: no labels, while other lines have them"):
@@ -175,3 +176,41 @@ def test_the_published_annotations_are_read_whole():
         rows = read_annotations(path, path.parent.name)
         assert len(rows) == sum(bool(line.strip()) for line in path.read_text().splitlines())
     assert len(domains_of(read_annotations(folder / "tvsum" / "tvsum_train_release.jsonl", "tvsum"))) == 10
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (
+            '{"qid": 1, "query": "a", "vid": "v", "duration": 1' + "0" * 400 + "}",
+            "'duration' must be a positive number",
+        ),
+        ('{"qid": 1, "qid": 2, "query": "a", "vid": "v", "duration": 1}', "the key 'qid' occurs twice"),
+        ("[" * 100_000, "not JSON"),
+        ('{"qid": 1, "query": "a", "vid": "v", "duration": ' + "1" * 10_000 + "}", "not JSON"),
+        (json.dumps(moment(relevant_clip_ids=[1, 2**70])), "are outside the video"),
+        (json.dumps(moment(relevant_clip_ids=[-1, 2])), r"relevant clips \[-1\] are outside the video"),
+        (json.dumps(moment(relevant_windows=[[True, 6]])), "is not .start, end."),
+    ],
+)
+def test_a_hostile_line_is_named_like_any_other_fault(tmp_path, line, message):
+    with pytest.raises(AnnotationError, match=rf"annotations\.jsonl:1: .*{message}"):
+        read_annotations(write(tmp_path, line), "qvhighlights")
+
+
+def test_the_last_shorter_clip_may_be_relevant(tmp_path):
+    row = moment(duration=61.2, relevant_windows=[[56.0, 61.2]], relevant_clip_ids=[29, 30])
+    assert read_annotations(write(tmp_path, row), "qvhighlights") == [row]
+
+
+@pytest.mark.parametrize("clip_length", [0, -1, float("nan"), float("inf")])
+def test_a_clip_length_is_a_positive_number(clip_length):
+    with pytest.raises(ValueError, match="A clip length is a positive number of seconds"):
+        DatasetSpec("mine", clip_length, "auto")
+
+
+def test_the_time_axis_of_a_row_that_scores_every_clip_counts_these():
+    # YouTube Highlights: 63 clips in 106.5 s; TVSum: the duration is the number of clips.
+    assert time_axis({"duration": 106.5, "label": [[1]] * 63}, 63, 1.0).is_covered
+    assert time_axis({"duration": 74, "label": [[1]] * 74}, 74, 2.0).seconds == 148.0
+    assert time_axis({"duration": 400}, 75, 2.0).seconds == 150.0

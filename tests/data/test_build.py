@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from datasets import load_from_disk
 
+from videolights_hf.common.locks import FolderInUseError
 from videolights_hf.data import build, parts
 from videolights_hf.data.annotations import AnnotationError, read_annotations
 from videolights_hf.data.collator import VideoLightsDataCollator
@@ -70,7 +71,7 @@ def test_domains_labels_and_unknown_fields_survive(highlights):
     assert set(tables["train"]["label_rule"]) == {"annotators"}
 
 
-def test_flow_and_colour_become_one_backbone(highlights):
+def test_flow_and_color_become_one_backbone(highlights):
     folder = highlights.root / "i3d"
     folder.mkdir()
     for rows in highlights.rows.values():
@@ -345,7 +346,7 @@ def test_datasets_of_splits_must_fit_each_other(corpus):
         corpus.build(dataset={"train": "qvhighlights", "val": "charades_sta"})
 
 
-def test_custom_rows_are_labelled_by_what_they_have(corpus):
+def test_custom_rows_are_labeled_by_what_they_have(corpus):
     rows = corpus.rows["train"]
     for field in ("saliency_scores", "relevant_clip_ids"):
         rows[0].pop(field)
@@ -405,3 +406,116 @@ def test_published_annotations_and_features_in_the_published_layout_become_batch
         if "labels" in batch:
             assert batch["labels"]["span_mask"].any() == (dataset not in ("tvsum", "youtube_highlights"))
             assert (batch["labels"]["saliency"] > 0).any(dim=1).all() or dataset == "youtube_highlights"
+
+
+def test_moments_beyond_what_a_model_sees_are_counted_in_the_report_and_named(long_videos, caplog):
+    long_videos.build(max_video_length=10)
+    report = report_of(long_videos)
+    assert report["longest_video"] == 19
+    moments = {"annotated": 3, "cut": 1, "outside": 1, "max_video_length": 10}
+    assert report["queries"]["train"]["moments"] == report["queries"]["val"]["moments"] == moments
+    assert caplog.text.count("--set max_video_length=19") == 2  # once per split
+    long_videos.build("default")
+    assert "moments" not in report_of(long_videos, "default")["queries"]["train"]
+
+
+def test_features_that_end_early_are_said_to(long_videos, caplog):
+    folder = long_videos.root / "audio"
+    shutil.copytree(long_videos.root / "slowfast_video", folder)
+    for path in folder.iterdir():
+        np.savez(path, features=np.load(path)["features"][:12])
+    long_videos.build(audio_folder=folder, length_tolerance=10)
+    assert report_of(long_videos)["queries"]["train"]["moments"]["outside"] == 1
+    assert "features end before the annotated duration does" in caplog.text
+
+
+HOLD_THE_LOCK = """
+import sys, time
+from videolights_hf.common.locks import locked_folder
+with locked_folder(sys.argv[1]):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_second_build_of_the_same_dataset_is_refused_and_a_dead_ones_lock_is_not(corpus):
+    work = corpus.root / "built.incomplete"
+    with subprocess.Popen([sys.executable, "-c", HOLD_THE_LOCK, work], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "held\n"
+        with pytest.raises(FolderInUseError, match=rf"built.incomplete is in use by process {process.pid} on"):
+            corpus.build()
+        corpus.build("another")
+        process.kill()
+    assert corpus.build()["videos"].num_rows == 10
+    assert not work.exists()
+
+
+def test_workers_of_a_killed_build_end_with_it_and_free_its_lock(corpus):
+    script = textwrap.dedent(
+        f"""
+        import time
+        from videolights_hf.data import build, parts
+        build._VIDEOS_PER_PART = 1
+        def write(part, folder):
+            print(part.name, flush=True)
+            time.sleep(30)
+        parts.Part.write = write
+        root = {str(corpus.root)!r}
+        build.build_feature_dataset(
+            root + "/built",
+            {{"train": root + "/train.jsonl", "val": root + "/val.jsonl"}},
+            {{"slowfast": root + "/slowfast_video", "clip": root + "/clip_video"}},
+            {{"clip": root + "/clip_text", "blip2": root + "/blip2_text"}},
+            settings=build.BuildSettings(num_proc=2, progress=False),
+        )
+        """
+    )
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline().startswith("videos-")
+        process.send_signal(signal.SIGKILL)
+    for _ in range(100):
+        try:
+            tables = corpus.build()
+            break
+        except FolderInUseError:
+            time.sleep(0.1)
+    assert tables["videos"].num_rows == 10
+
+
+def test_what_is_written_and_left_out_must_add_up(corpus, monkeypatch):
+    original = build.write_parts
+
+    def lose_a_row(parts, folder, schema, num_proc, bar):
+        table, problems = original(parts, folder, schema, num_proc, bar)
+        return table.select(range(1, len(table))), problems
+
+    monkeypatch.setattr(build, "write_parts", lose_a_row)
+    with pytest.raises(ValueError, match=r"does not add up with the annotations .* another process may have written"):
+        corpus.build()
+    assert not (corpus.root / "built").exists()
+
+
+def test_the_leftover_of_a_build_that_was_killed_at_its_last_step_is_removed(corpus):
+    corpus.build()
+    leftover = corpus.root / "built.incomplete"
+    leftover.mkdir()
+    (leftover / "videos-00000.json").write_text("{}")
+    corpus.build()
+    assert not leftover.exists()
+
+
+def test_a_damaged_note_of_a_finished_part_makes_the_part_anew(corpus):
+    corpus.text_file("clip", 100).unlink()
+    with pytest.raises(FeatureBuildError):
+        corpus.build(strict=True)
+    for note in (corpus.root / "built.incomplete").glob("*.json"):
+        note.write_text("[]")
+    assert corpus.build()["videos"].num_rows == 10
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", "{", '{"settings": {}, "problems": [5]}'])
+def test_a_damaged_report_is_named(corpus, content):
+    corpus.build()
+    (corpus.root / "built" / "build_report.json").write_text(content)
+    with pytest.raises(ValueError, match=r"build_report\.json"):
+        corpus.build()

@@ -61,7 +61,7 @@ def test_labels_without_pairs_are_collated_without_pairs():
     assert set(collate_labels([row, row])) == {"spans", "span_mask", "saliency"}
 
 
-def test_unlabelled_and_audio_items():
+def test_unlabeled_and_audio_items():
     rows = [item(4, 2, audio_features=np.ones((4, 3), np.float32)), item(2, 2, audio_features=np.ones((2, 3)))]
     for row in rows:
         del row["labels"]

@@ -26,12 +26,12 @@ def dataset(tables, split="train", **changes):
     return FeatureDataset(tables[split], tables["videos"], ItemBuilder(VIDEO, TEXT, **changes))
 
 
-def normalised(matrix):
+def normalized(matrix):
     matrix = matrix.astype(np.float32)
     return matrix / (np.linalg.norm(matrix, axis=1, keepdims=True) + 1e-5)
 
 
-def test_an_item_holds_normalised_features_in_order_with_temporal_channels(corpus, tables):
+def test_an_item_holds_normalized_features_in_order_with_temporal_channels(corpus, tables):
     item = dataset(tables)[3]
     row = corpus.rows["train"][3]
     slowfast = np.load(corpus.video_file("slowfast", row["vid"]))["features"].astype(np.float16)
@@ -40,8 +40,8 @@ def test_an_item_holds_normalised_features_in_order_with_temporal_channels(corpu
     assert length == len(slowfast) - 1
     expected = np.concatenate(
         [
-            normalised(slowfast[:length]),
-            normalised(clip),
+            normalized(slowfast[:length]),
+            normalized(clip),
             np.arange(length)[:, None] / length,
             np.arange(1, length + 1)[:, None] / length,
         ],
@@ -50,7 +50,7 @@ def test_an_item_holds_normalised_features_in_order_with_temporal_channels(corpu
     np.testing.assert_allclose(item["video_features"], expected, rtol=1e-5, atol=1e-6)
     texts = [np.load(corpus.text_file(name, 3))["last_hidden_state"] for name in ("clip", "blip2")]
     np.testing.assert_allclose(
-        item["text_features"], np.concatenate([normalised(t) for t in texts], axis=1), rtol=1e-5
+        item["text_features"], np.concatenate([normalized(t) for t in texts], axis=1), rtol=1e-5
     )
     assert item["video_features"].dtype == item["text_features"].dtype == np.float32
     assert (item["qid"], item["vid"], item["epoch"], item["training"]) == (3, row["vid"], 0, False)
@@ -233,3 +233,89 @@ def test_features_are_read_from_disk_and_do_not_fill_the_memory(tmp_path):
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     table = videos * clips * width * 2 / 2**20
     assert float(done.stdout) < table / 3
+
+
+def test_moments_beyond_what_the_model_sees_are_cut_or_dropped_with_one_warning(long_videos, caplog):
+    tables = long_videos.build()
+    caplog.clear()
+    train = dataset(tables, max_video_length=10, training=True)
+    assert [record.message for record in caplog.records] == [
+        "Split 'train': the model sees at most 10 clips of a video (max_video_length), so of 3 moments 1 are cut and 1 "
+        "lie outside and are dropped. The longest video has 19 clips: train with --set max_video_length=19, or in "
+        "windows with --set windows=true."
+    ]
+    # The query that has no moment left is not trained on, and the others aim at what is there.
+    assert [row["qid"] for row in train.annotations] == [item["qid"] for item in train] == ["train0", "train1"]
+    np.testing.assert_allclose(train[0]["labels"]["spans"], [[0.3, 0.2]])
+    np.testing.assert_allclose(train[1]["labels"]["spans"], [[0.9, 0.2]])
+    assert train[0]["labels"]["saliency"].tolist() == [0, 0, 1, 1, 0, 0, 0, 0, 0, 0]
+    assert train[1]["labels"]["saliency"].tolist() == [0, 0, 0, 0, 0, 0, 0, 0, 1, 1]
+
+
+def test_evaluation_keeps_every_query_and_the_whole_truth(long_videos):
+    val = FeatureDataset.from_config(long_videos.build(), "val", long_config())
+    assert val.annotations == long_videos.rows["val"]
+    assert len(val) == 3
+    unseen = val[2]["labels"]
+    assert unseen["spans"].shape == (0, 2)
+    assert not unseen["saliency"].any()
+    assert unseen["positive_clips"].tolist() == unseen["negative_clips"].tolist() == [0, 0]
+
+
+def long_config(**changes):
+    settings = {"video_backbones": VIDEO, "text_backbones": TEXT, "max_video_length": 10, **changes}
+    return VideoLightsConfig(**settings)
+
+
+def test_a_split_whose_every_moment_is_out_of_sight_cannot_be_trained_on(long_videos):
+    tables = long_videos.build()
+    queries = tables["train"].select([2])
+    with pytest.raises(ValueError, match=r"every moment lies behind the 10 clips .* Set max_video_length=19"):
+        FeatureDataset(queries, tables["videos"], ItemBuilder(VIDEO, TEXT, max_video_length=10, training=True))
+
+
+def test_nothing_is_said_where_the_model_sees_everything(tables, caplog):
+    caplog.clear()
+    dataset(tables, training=True)
+    assert not caplog.records
+
+
+def test_long_videos_are_seen_in_windows(long_videos, caplog):
+    tables = long_videos.build()
+    caplog.clear()
+    val = FeatureDataset.from_config(tables, "val", long_config(), windows=True)
+    # 19 clips in windows of 10, half overlapping, the last one ending with the video.
+    assert val.windows == [(row, first, 10) for row in range(3) for first in (0, 5, 9)]
+    assert val.lengths == [10] * 9 == [len(item["video_features"]) for item in val]
+    assert val.annotations == long_videos.rows["val"]
+    assert not caplog.records
+
+    train = FeatureDataset.from_config(tables, "train", long_config(), training=True, windows=True)
+    # Windows begin at 0 s, 10 s and 18 s; those that show nothing of the moment are left out.
+    assert train.windows == [(0, 0, 10), (1, 0, 10), (1, 5, 10), (1, 9, 10), (2, 9, 10)]
+    np.testing.assert_allclose(train[2]["labels"]["spans"], [[11 / 20, 10 / 20]])
+    assert train[2]["labels"]["saliency"].tolist() == [0, 0, 0, 1, 1, 1, 1, 1, 0, 0]
+    np.testing.assert_allclose(train[4]["labels"]["spans"], [[15 / 20, 6 / 20]])
+    features = np.load(long_videos.video_file("clip", "train video 1"))["features"][5:15]
+    np.testing.assert_allclose(train[2]["video_features"][:, 6:10], normalized(features), rtol=1e-3)
+
+
+def test_a_dataset_of_other_clips_than_the_models_is_refused_with_both_lengths(tables):
+    with pytest.raises(ValueError, match=r"The dataset has clips of 2 s, the model of 1 s: set clip_length"):
+        FeatureDataset.from_config(tables, "train", long_config(clip_length=1.0))
+
+
+def test_a_dataset_says_whether_it_is_labeled(corpus, tables):
+    assert dataset(tables).is_labeled
+    for row in corpus.rows["val"]:
+        for field in ("relevant_windows", "relevant_clip_ids", "saliency_scores"):
+            del row[field]
+    (corpus.root / "val.jsonl").write_text("".join(json.dumps(row) + "\n" for row in corpus.rows["val"]))
+    assert not dataset(corpus.build("other"), "val").is_labeled
+
+
+def test_labels_that_contradict_each_other_are_named(tables):
+    queries = tables["train"].select([0]).map(lambda row: {"relevant_clip_ids": [1]})
+    data = FeatureDataset(queries, tables["videos"], ItemBuilder(VIDEO, TEXT))
+    with pytest.raises(ValueError, match="Query 0 has labels that contradict each other"):
+        data[0]

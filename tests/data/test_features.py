@@ -1,4 +1,7 @@
+import io
+import os
 import pickle
+import zipfile
 
 import numpy as np
 import pytest
@@ -34,7 +37,7 @@ def test_the_first_key_that_is_there_is_read(tmp_path):
     assert caught.value.kind == "mismatched"
 
 
-def test_flow_and_colour_are_laid_side_by_side_and_cut_to_the_shorter(tmp_path):
+def test_flow_and_color_are_laid_side_by_side_and_cut_to_the_shorter(tmp_path):
     rgb = save(tmp_path / "v_rgb.npy", np.ones((5, 2), np.float32))
     flow = save(tmp_path / "v_opt.npy", np.zeros((4, 3), np.float32))
     paths = feature_files(tmp_path, "v", PAIR)
@@ -118,3 +121,74 @@ def test_a_file_that_vanished_is_missing(tmp_path):
     with pytest.raises(FeatureFileError) as caught:
         read_features(tmp_path / "gone.npz")
     assert caught.value.kind == "missing"
+
+
+def npy(shape, dtype="<f4", content=b""):
+    """An `.npy` file whose header declares what it likes."""
+    header = f"{{'descr': {dtype!r}, 'fortran_order': False, 'shape': {shape}}}\n".encode()
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + content
+
+
+def zipped(content, compression=zipfile.ZIP_DEFLATED, member="features.npy"):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", compression) as archive:
+        archive.writestr(member, content)
+    return buffer.getvalue()
+
+
+def flipped(content):
+    middle = len(content) // 2
+    return content[:middle] + bytes([content[middle] ^ 0xFF]) + content[middle + 1 :]
+
+
+MATRIX = npy((50, 20), content=np.random.default_rng(0).random((50, 20), np.float32).tobytes())
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (npy("{"), "truncated"),
+        (b"\x93NUMPY\x01\x00\x01\x00{", "truncated"),
+        (b"\x93NUMPY\x01\x00\x0c\x00if x:\n  y\n z", "truncated"),
+        (b"\x93NUMPY\x01\x00\x07\x00{[]: 1}", "truncated"),
+        (npy((2**64, 2**64)), "truncated"),
+        (npy((2**31 - 1, 2**31 - 1)), "truncated"),
+        (npy((4, 4), content=bytes(63)), "truncated"),
+        (zipped(MATRIX[:-1]), "truncated"),
+        (flipped(zipped(MATRIX, zipfile.ZIP_LZMA)), "truncated"),
+        (flipped(zipped(MATRIX, zipfile.ZIP_STORED)), "truncated"),
+        (zipped(b"no array", member="features"), "pickled"),
+        (zipped(npy((2, 2), "|O", b"x" * 100)), "pickled"),
+        (npy((2, 2), "<i8", bytes(32)), "mismatched"),
+        (b"", "truncated"),
+    ],
+)
+def test_a_hostile_file_is_named_and_costs_nothing(tmp_path, content, kind):
+    path = tmp_path / "a.npz"
+    path.write_bytes(content)
+    with pytest.raises(FeatureFileError, match=r"a\.npz: ") as caught:
+        read_features(path)
+    assert caught.value.kind == kind
+
+
+def test_a_declared_size_beyond_the_limit_is_refused_before_it_is_read(tmp_path):
+    path = tmp_path / "zeros.npz"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("features.npy", "w") as member:
+        member.write(npy((600, 262_144)))
+        for _ in range(600):
+            member.write(bytes(1024**2))
+    assert path.stat().st_size < 10**6
+    with pytest.raises(
+        FeatureFileError, match=r"more than the 536,870,912 that are read .MAX_FEATURE_BYTES."
+    ) as caught:
+        read_features(path)
+    assert caught.value.kind == "too large"
+    assert read_features(path, max_bytes=10**9).shape == (600, 262_144)
+
+
+def test_only_regular_files_are_opened(tmp_path):
+    os.mkfifo(tmp_path / "a.npy")
+    with pytest.raises(FeatureFileError, match="is not a regular file"):
+        read_features(tmp_path / "a.npy")
+    with pytest.raises(FeatureFileError, match="no a"):
+        feature_files(tmp_path, "a", PLAIN)

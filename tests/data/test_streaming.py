@@ -143,3 +143,22 @@ def test_a_stream_that_is_stopped_early_lets_the_interpreter_exit(exported, work
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip().isdigit()
     assert done.stderr == ""
+
+
+def test_moments_out_of_sight_are_dropped_as_by_the_mapped_dataset(long_videos, small_groups, caplog):
+    tables = long_videos.build()
+    export_parquet(tables, long_videos.root / "parquet")
+    builder = ItemBuilder((("slowfast", 6), ("clip", 4)), (("clip", 4), ("blip2", 3)), 10, training=True)
+    caplog.clear()
+    stream = StreamingFeatureDataset(long_videos.root / "parquet", "train", builder)
+    assert "train with --set max_video_length=19" in caplog.text
+    assert len(stream) == 2
+    assert_same_items(list(stream), FeatureDataset(tables["train"], tables["videos"], builder))
+
+
+def test_clips_of_another_length_than_the_models_are_refused(exported):
+    config = VideoLightsConfig(
+        video_backbones=BUILDER.video_backbones, text_backbones=BUILDER.text_backbones, clip_length=1.0
+    )
+    with pytest.raises(ValueError, match="The dataset has clips of 2 s, the model of 1 s"):
+        StreamingFeatureDataset.from_config(exported[1], "train", config)

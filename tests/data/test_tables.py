@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
+from datasets import Dataset, DatasetDict
 
 import videolights_hf.data
-from videolights_hf.data import export_parquet, push_feature_dataset
+from videolights_hf.data import export_parquet, load_feature_dataset, push_feature_dataset
 from videolights_hf.data.tables import annotation_to_row, decode_array, encode_array, row_to_annotation
 
 
@@ -50,3 +51,45 @@ def test_the_packages_names_resolve():
     assert set(videolights_hf.data.__all__) <= set(dir(videolights_hf.data))
     with pytest.raises(AttributeError, match="attribute nothing"):
         _ = videolights_hf.data.nothing
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        {"data": bytes(8), "shape": [2, 2], "dtype": "junk"},
+        {"data": bytes(8), "shape": [4], "dtype": "float16"},
+        {"data": bytes(8), "shape": [2**31 - 1, 2**31 - 1], "dtype": "float16"},
+        {"data": bytes(8), "shape": [-2, -2], "dtype": "float16"},
+        {"data": bytes(8), "shape": [2, 2], "dtype": "float32"},
+        {"data": None, "shape": [2, 2], "dtype": "float16"},
+        {"data": bytes(8), "shape": None, "dtype": None},
+    ],
+)
+def test_a_cell_that_does_not_hold_what_it_declares_is_refused(cell):
+    with pytest.raises(ValueError, match=r"A feature cell declares .* the dataset is damaged"):
+        decode_array(cell)
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("dataset_dict.json", "{}"),
+        ("dataset_dict.json", "[" * 100_000),
+        ("dataset_dict.json", '{"splits": 5}'),
+        ("train/state.json", "[]"),
+        ("train/state.json", "{}"),
+        ("videos/dataset_info.json", "[]"),
+        ("train/data-00000-of-00001.arrow", "cut"),
+    ],
+)
+def test_a_damaged_folder_is_named_in_one_error(corpus, file, content):
+    corpus.build()
+    (corpus.root / "built" / file).write_text(content)
+    with pytest.raises(ValueError, match=r"built (cannot be read as|is not) a feature dataset"):
+        load_feature_dataset(corpus.root / "built")
+
+
+def test_tables_of_something_else_are_refused(tmp_path):
+    DatasetDict({"train": Dataset.from_dict({"text": ["a"]})}).save_to_disk(tmp_path / "other")
+    with pytest.raises(ValueError, match=r"no table 'videos'.*table 'train' has no column clip_length, domain"):
+        load_feature_dataset(tmp_path / "other")
