@@ -5,6 +5,7 @@ import subprocess
 import sys
 import warnings
 from importlib.metadata import requires, version
+from pathlib import Path
 
 import pytest
 import typer
@@ -137,8 +138,10 @@ def conversions(monkeypatch):
     from videolights_hf.convert import checkpoints as conversion
 
     calls = []
-    for name in ("convert_checkpoint", "convert_to_release"):
-        monkeypatch.setattr(conversion, name, lambda *arguments, name=name: calls.append((name, *arguments)))
+    for name in ("convert_checkpoint", "convert_published_checkpoint", "convert_to_release"):
+        monkeypatch.setattr(
+            conversion, name, lambda *arguments, name=name, **named: calls.append((name, *arguments, *named.values()))
+        )
     return calls
 
 
@@ -146,7 +149,7 @@ def test_convert_makes_a_folder_of_a_checkpoint(conversions, tmp_path):
     source, target = tmp_path / "model_best.ckpt", tmp_path / "model"
     result = runner.invoke(app, ["convert", str(source), str(target)])
     assert result.exit_code == 0, result.output
-    assert conversions == [("convert_checkpoint", source, target, None, None)]
+    assert conversions == [("convert_checkpoint", str(source), target, None, None, None)]
     assert str(target) in result.stdout.replace("\n", "")
 
 
@@ -154,14 +157,29 @@ def test_convert_passes_the_backbones_on_in_order(conversions, tmp_path):
     options = ["--video-backbone", "slowfast=2304", "--video-backbone", "clip=512", "--text-backbone", "clip=512"]
     result = runner.invoke(app, ["convert", "a.ckpt", str(tmp_path), *options])
     assert result.exit_code == 0, result.output
-    assert conversions[0][3:] == ([["slowfast", 2304], ["clip", 512]], [["clip", 512]])
+    assert conversions[0][3:] == ([["slowfast", 2304], ["clip", 512]], [["clip", 512]], None)
+
+
+def test_convert_takes_the_name_of_a_published_checkpoint(conversions, tmp_path):
+    name = "qvhighlights/videolights-b-pt"
+    arguments = ["convert", name, str(tmp_path), "--file", "down.load", "--backbone", "clip=org/clip"]
+    result = runner.invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    assert conversions == [("convert_published_checkpoint", name, tmp_path, Path("down.load"), {"clip": "org/clip"})]
+
+
+def test_convert_refuses_a_file_without_the_name_that_it_is_of(conversions, tmp_path):
+    result = runner.invoke(app, ["convert", "a.ckpt", str(tmp_path), "--file", "b.ckpt"])
+    assert result.exit_code == 2
+    assert "not the name of a published checkpoint" in result.stderr.replace("\n", " ")
+    assert conversions == []
 
 
 def test_convert_goes_back_with_reverse(conversions, tmp_path):
     source, target = tmp_path / "model", tmp_path / "model.ckpt"
     result = runner.invoke(app, ["convert", "--reverse", str(source), str(target)])
     assert result.exit_code == 0, result.output
-    assert conversions == [("convert_to_release", source, target)]
+    assert conversions == [("convert_to_release", str(source), target)]
 
 
 @pytest.mark.parametrize("backbone", ["clip", "clip=", "=512", "clip=0", "clip=-2", "clip=1.5"])

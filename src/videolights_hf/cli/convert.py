@@ -13,7 +13,12 @@ from .terminal import no_progress_bars_in_logs
 
 def convert(
     source: Annotated[
-        Path, typer.Argument(metavar="CHECKPOINT", help="A released .ckpt file; with --reverse a model folder.")
+        str,
+        typer.Argument(
+            metavar="CHECKPOINT",
+            help="A released .ckpt file, or the name of a checkpoint that the authors published "
+            "(qvhighlights/videolights-b-pt, ...), which is fetched; with --reverse a model folder.",
+        ),
     ],
     output: Annotated[
         Path, typer.Argument(metavar="OUTPUT_DIR", help="The folder to write; with --reverse the .ckpt file.")
@@ -21,6 +26,16 @@ def convert(
     reverse: Annotated[
         bool, typer.Option("--reverse", help="From a model folder to a checkpoint under the release's names.")
     ] = False,
+    file: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="With a name: the downloaded file, if you fetched it by hand."),
+    ] = None,
+    backbone: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=PATH_OR_ID", help="Load a backbone from here instead of its default checkpoint. Repeatable."
+        ),
+    ] = None,
     video_backbone: Annotated[
         list[str] | None,
         typer.Option(
@@ -39,6 +54,8 @@ def convert(
 
     [bold]Examples[/bold]
 
+        videolights convert qvhighlights/videolights-b-pt videolights-b-pt
+
         videolights convert model_best.ckpt videolights-b-qvhighlights
 
         videolights convert --reverse videolights-b-qvhighlights model_best.ckpt
@@ -48,16 +65,33 @@ def convert(
         for option, widths in (("--video-backbone", video_backbone), ("--text-backbone", text_backbone))
     }
     given = [name for name, value in backbones.items() if value is not None]
+    checkpoints = parse_pairs(backbone, "--backbone", "NAME=PATH_OR_ID") or None
+    given += [option for option, value in (("--backbone", checkpoints), ("--file", file)) if value]
     if reverse and given:
         raise typer.BadParameter("not with --reverse: a model folder knows its backbones", param_hint=given)
 
-    from videolights_hf.convert.checkpoints import convert_checkpoint, convert_to_release
+    from videolights_hf.convert.checkpoints import (
+        convert_checkpoint,
+        convert_published_checkpoint,
+        convert_to_release,
+    )
+    from videolights_hf.convert.published import published_checkpoints
 
+    is_published = not Path(source).exists() and source in published_checkpoints()
+    if not is_published and file is not None:
+        raise typer.BadParameter(
+            f"{source!r} is not the name of a published checkpoint; known: {', '.join(published_checkpoints())}",
+            param_hint="--file",
+        )
+    if is_published and any(backbones.values()):
+        raise typer.BadParameter("not with a published checkpoint: it knows its backbones", param_hint=list(backbones))
     with no_progress_bars_in_logs():
         if reverse:
             convert_to_release(source, output)
+        elif is_published:
+            convert_published_checkpoint(source, output, file, checkpoints)
         else:
-            convert_checkpoint(source, output, *backbones.values())
+            convert_checkpoint(source, output, *backbones.values(), backbone_checkpoints=checkpoints)
     typer.echo(f"Wrote {output}")
 
 

@@ -7,16 +7,18 @@ import io
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
 
 from ..common.files import folder_written_aside, written_aside
+from ..hub.card import TrainingRecord, make_model_card
 from ..hub.code import delete_stale_code
 from ..inference.processing import VideoLightsProcessor
 from ..models.videolights.configuration import VideoLightsConfig
 from ..models.videolights.modeling import VideoLightsForMomentRetrieval
+from .published import download_checkpoint, get_published_checkpoint, unpacked_checkpoint
 from .release_names import convert_state_dict, revert_state_dict, strip_wrappers
 from .safe_loading import load_torch_file
 
@@ -105,24 +107,25 @@ def config_from_release(
         text_dim = state_dict["input_txt_proj.0.LayerNorm.weight"].numel()
     except KeyError as error:
         raise ValueError(f"Not a VideoLights checkpoint: parameter {error} is missing.") from None
-    sets = {"video": (video_backbones, _VIDEO_SETS, video_dim), "text": (text_backbones, _TEXT_SETS, text_dim)}
-    backbones = {}
+    sets: dict[str, tuple[list | None, dict[int, list], int]] = {
+        "video": (video_backbones, _VIDEO_SETS, video_dim),
+        "text": (text_backbones, _TEXT_SETS, text_dim),
+    }
+    fields: dict[str, Any] = {field: options[name] for name, field in _OPTIONS.items() if name in options}
     for modality, (given, known, width) in sets.items():
         chosen = given or known.get(width, [["features", width]])
         if sum(dim for _, dim in chosen) != width:
             raise ValueError(f"The checkpoint takes {modality} features of width {width}, but {chosen} were named.")
-        backbones[f"{modality}_backbones"] = chosen
+        fields[f"{modality}_backbones"] = chosen
     if "transformer.t2v_encoder.layers.0.cross_attn_1.in_proj_weight" in state_dict:
-        fusion = "bi"
+        fusion: Literal["bi", "uni", "none"] = "bi"
     else:
         fusion = "uni" if "transformer.t2v_encoder.layers.0.self_attn.in_proj_weight" in state_dict else "none"
-    fields = {field: options[name] for name, field in _OPTIONS.items() if name in options}
     if not options.get("hard_pos_neg_loss", True):
         fields["hard_pos_neg_loss_coef"] = 0.0
     try:
         return VideoLightsConfig(
             **fields,
-            **backbones,
             cross_modal_fusion=fusion,
             use_feature_refinement="feature_refinement.mixer.conv1d.weight" in state_dict,
             use_contrastive_alignment="contrastive_align_projection_query.weight" in state_dict,
@@ -195,14 +198,16 @@ def convert_checkpoint(
     output_dir: str | Path,
     video_backbones: list | None = None,
     text_backbones: list | None = None,
+    backbone_checkpoints: Mapping[str, str] | None = None,
 ) -> VideoLightsForMomentRetrieval:
-    """Convert a released `.ckpt` to a `save_pretrained` folder with model, configuration and processor.
+    """Convert a released `.ckpt` to a `save_pretrained` folder with model, configuration, processor and card.
 
     Args:
-        checkpoint: The released file.
+        checkpoint: The released file, or an archive that holds it.
         output_dir: The folder to write.
         video_backbones: See [`config_from_release`].
         text_backbones: See [`config_from_release`].
+        backbone_checkpoints: Where backbones are loaded from, instead of their default checkpoints.
 
     Returns:
         The saved model, in evaluation mode.
@@ -212,6 +217,42 @@ def convert_checkpoint(
         ValueError: The file is damaged or unsafe, or a key is missing or has no place; nothing is written then.
         OSError: The folder cannot be written; what it held before is unchanged then.
     """
+    with unpacked_checkpoint(checkpoint) as path:
+        model = load_release(path, video_backbones, text_backbones)
+    _save(model, output_dir, TrainingRecord(), backbone_checkpoints)
+    return model
+
+
+def convert_published_checkpoint(
+    name: str,
+    output_dir: str | Path,
+    file: str | Path | None = None,
+    backbone_checkpoints: Mapping[str, str] | None = None,
+) -> VideoLightsForMomentRetrieval:
+    """Convert a checkpoint that the authors published: see [`convert_checkpoint`].
+
+    Args:
+        name: Its name, such as `qvhighlights/videolights-b-pt`.
+        output_dir: The folder to write.
+        file: The downloaded file; by default it is fetched, or taken from the cache.
+        backbone_checkpoints: Where backbones are loaded from, instead of their default checkpoints.
+
+    Raises:
+        ValueError: There is no checkpoint of this name, or the file is another one.
+        OSError: The file cannot be fetched, or the folder cannot be written.
+    """
+    entry = get_published_checkpoint(name)
+    with unpacked_checkpoint(file or download_checkpoint(entry)) as path:
+        model = load_release(path)
+    entry.check(model.config)
+    _save(model, output_dir, entry.record, backbone_checkpoints)
+    return model
+
+
+def load_release(
+    checkpoint: str | Path, video_backbones: list | None = None, text_backbones: list | None = None
+) -> VideoLightsForMomentRetrieval:
+    """The model of a released `.ckpt`, in evaluation mode: arguments and errors as in [`convert_checkpoint`]."""
     state_dict, options = read_release_checkpoint(checkpoint)
     config = config_from_release(options, state_dict, video_backbones, text_backbones)
     converted = convert_state_dict(state_dict, config)
@@ -220,11 +261,30 @@ def convert_checkpoint(
         _check_keys(converted, VideoLightsForMomentRetrieval(config))
     model = VideoLightsForMomentRetrieval(config).eval()
     model.load_state_dict(converted)
+    return model
+
+
+def _save(
+    model: VideoLightsForMomentRetrieval,
+    output_dir: str | Path,
+    record: TrainingRecord,
+    backbone_checkpoints: Mapping[str, str] | None,
+) -> None:
+    processor = VideoLightsProcessor.from_config(model.config)
+    if backbone_checkpoints:
+        checkpoints = {**processor.backbone_checkpoints, **backbone_checkpoints}
+        processor = VideoLightsProcessor.from_config(model.config, checkpoints)
+    card = make_model_card(
+        model.config,
+        Path(output_dir).absolute().name,
+        record=record,
+        backbone_checkpoints=processor.backbone_checkpoints,
+    )
     with folder_written_aside(output_dir) as folder:
         model.save_pretrained(folder)
-        VideoLightsProcessor.from_config(config).save_pretrained(folder)
+        processor.save_pretrained(folder)
+        card.save(folder / "README.md")
     delete_stale_code(Path(output_dir))
-    return model
 
 
 def convert_to_release(model_dir: str | Path, output_file: str | Path) -> None:

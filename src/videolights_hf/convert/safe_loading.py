@@ -144,8 +144,8 @@ def _check_tensors(content: Any, seen: set[int]) -> None:
 def _check_opcodes(data: bytes) -> None:
     """Refuse what an unpickler would allocate on the word of a few bytes."""
     for opcode, argument, _ in pickletools.genops(data):
-        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT", "FRAME") and int(argument) > len(data):
-            raise _RefusedError(f"{opcode.name} of {int(argument):,} in a file of {len(data):,} bytes")
+        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT", "FRAME") and int(argument or 0) > len(data):
+            raise _RefusedError(f"{opcode.name} of {argument} in a file of {len(data):,} bytes")
 
 
 class _Dtype:

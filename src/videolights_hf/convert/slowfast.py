@@ -85,7 +85,7 @@ def _layers(config: VideoLightsSlowFastConfig) -> Iterator[tuple[str, dict[str, 
                         f"{path}_stages.{stage}.{index}.{part}",
                         {
                             "caffe2": (f"{branch}{letter}", f"{branch}{letter}_bn"),
-                            "pytorchvideo": tuple(f"{block}.{theirs.format(kind)}" for kind in ("conv", "norm")),
+                            "pytorchvideo": (f"{block}.{theirs.format('conv')}", f"{block}.{theirs.format('norm')}"),
                         },
                     )
     for stage in range(len(config.depths)):
