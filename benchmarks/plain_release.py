@@ -498,8 +498,7 @@ def evaluate(model: PlainRelease, dataset: FeatureDataset) -> dict[str, float]:
     """Headline metrics of a QVHighlights split."""
     from videolights_hf.data import VideoLightsDataCollator
     from videolights_hf.inference.moments import MomentSelection
-    from videolights_hf.metrics import evaluate_predictions
-    from videolights_hf.training.predictions import submission_rows
+    from videolights_hf.metrics import SplitOutputs, evaluate_predictions, submission_rows
 
     model.eval()
     collate, rows, annotations = VideoLightsDataCollator(), [], dataset.annotations
@@ -508,12 +507,15 @@ def evaluate(model: PlainRelease, dataset: FeatureDataset) -> dict[str, float]:
         batch = collate([dataset[index] for index in indices])
         del batch["labels"]
         output = model(**batch)
-        rows += submission_rows(
-            [annotations[index] for index in indices],
+        outputs = SplitOutputs(
             output["logits"].softmax(-1)[..., 0].numpy(),
             output["pred_spans"].numpy(),
             output["saliency_scores"].numpy(),
             batch["video_attention_mask"].sum(-1).numpy(),
+        )
+        rows += submission_rows(
+            [annotations[index] for index in indices],
+            outputs,
             model.config.clip_length,
             MomentSelection(bounds=(0, 150)),
         )

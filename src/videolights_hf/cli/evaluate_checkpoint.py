@@ -37,25 +37,15 @@ def evaluate_checkpoint(
     from accelerate import PartialState
     from rich.console import Console
 
-    from videolights_hf import training
     from videolights_hf.data import load_feature_dataset
+    from videolights_hf.training import evaluate_run, load_recipe, recipe_of_checkpoint
 
-    if recipe:
-        run = training.load_recipe(recipe, settings or [])
-    else:
-        run = training.recipe_of_checkpoint(checkpoint, settings or [])
+    run = load_recipe(recipe, settings or []) if recipe else recipe_of_checkpoint(checkpoint, settings or [])
     if output is None and not Path(checkpoint).is_dir():
         raise typer.BadParameter(f"{checkpoint} is not a folder to write to: name one", param_hint="--output")
     folder = output or Path(checkpoint)
-    tables = load_feature_dataset(data)
     with no_progress_bars_in_logs():
-        if run.data.by_domain:
-            by_domain = training.evaluate_domains(checkpoint, tables, split, folder, run, domain or [])
-            metrics = {name: training.headline_metrics(row, split) for name, row in by_domain.items()}
-            table = training.domain_table(metrics, split)
-        else:
-            row = training.evaluate_checkpoint(checkpoint, tables, split, folder, run)
-            table = training.metrics_table(training.headline_metrics(row, split), split)
+        results = evaluate_run(checkpoint, load_feature_dataset(data), split, folder, run, domain or [])
     if PartialState().is_main_process:
-        Console().print(table)
+        Console().print(results.table())
         typer.echo(f"Wrote the predictions to {folder}")

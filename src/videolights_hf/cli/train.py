@@ -54,32 +54,12 @@ def train(
     from accelerate import PartialState
     from rich.console import Console
 
-    from videolights_hf.data import load_feature_dataset, read_backbone_checkpoints
-    from videolights_hf.training import (
-        domain_table,
-        headline_metrics,
-        load_recipe,
-        metrics_table,
-        train_domains,
-        train_recipe,
-    )
+    from videolights_hf.training import RunData, load_recipe, run_recipe
 
+    checkpoints = parse_pairs(backbone, "--backbone", "NAME=PATH_OR_ID")
     run = load_recipe(recipe, settings or [])
-    tables = load_feature_dataset(data)
-    options = {
-        "init_from": init_from,
-        "eval_tables": load_feature_dataset(eval_data) if eval_data else None,
-        "backbone_checkpoints": {
-            **read_backbone_checkpoints(data),
-            **parse_pairs(backbone, "--backbone", "NAME=PATH_OR_ID"),
-        },
-    }
+    run_data = RunData.load(data, eval_data, checkpoints)
     with no_progress_bars_in_logs():
-        if run.data.by_domain or domain:
-            by_domain = train_domains(run, tables, output, domain or [], resume, **options)
-            table = domain_table({name: headline_metrics(row, "eval") for name, row in by_domain.items()}, run.name)
-        else:
-            metrics = train_recipe(run, tables, output, resume=resume, **options)
-            table = metrics_table(headline_metrics(metrics, "eval"), run.name)
+        results = run_recipe(run, run_data, output, domains=domain or [], init_from=init_from, resume=resume)
     if PartialState().is_main_process:
-        Console().print(table)
+        Console().print(results.table())

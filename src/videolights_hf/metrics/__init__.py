@@ -22,6 +22,8 @@ from .moment_retrieval import (
     first_moment_iou,
     moment_retrieval_metrics,
 )
+from .predictions import SplitOutputs, submission_rows
+from .selection import SELECTION_WEIGHTS, selection_score
 from .submission import AlignedPredictions, QueryFileError, align_predictions, read_json_lines, write_predictions
 
 __all__ = [
@@ -32,8 +34,10 @@ __all__ = [
     "MAX_CLIPS",
     "RECALL_IOU_THRESHOLDS",
     "SALIENCY_LEVELS",
+    "SELECTION_WEIGHTS",
     "AlignedPredictions",
     "QueryFileError",
+    "SplitOutputs",
     "align_predictions",
     "check_ground_truth",
     "clip_ratings",
@@ -47,5 +51,7 @@ __all__ = [
     "moment_retrieval_metrics",
     "ranked_average_precision",
     "read_json_lines",
+    "selection_score",
+    "submission_rows",
     "write_predictions",
 ]

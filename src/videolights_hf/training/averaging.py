@@ -28,7 +28,7 @@ class WeightAverage:
 
     @torch.no_grad()
     def update(self) -> None:
-        """Take in the weights as they are now."""
+        """Move the average towards the present weights."""
         weights = [parameter.detach() for parameter in self._parameters.values()]
         torch._foreach_lerp_(list(self._average.values()), weights, 1 - self.decay)
 
@@ -40,7 +40,7 @@ class WeightAverage:
 
     @contextmanager
     def applied(self) -> Iterator[None]:
-        """The model has the averaged weights inside the context, and its own again afterwards."""
+        """Give the model the averaged weights inside the context, and its own again afterwards."""
         own = {name: parameter.detach().clone() for name, parameter in self._parameters.items()}
         self.copy_to_model()
         try:
@@ -58,14 +58,16 @@ class WeightAverage:
         """Read the average that `save` wrote.
 
         Raises:
-            FileNotFoundError: If there is none in the folder.
-            ValueError: If it is of another model.
+            FileNotFoundError: The folder has none.
+            ValueError: It belongs to another model.
         """
         path = Path(folder) / EMA_FILE
         if not path.is_file():
-            raise FileNotFoundError(f"{folder} has no {EMA_FILE}: it was saved without `ema_decay`.")
+            raise FileNotFoundError(
+                f"{folder} has no {EMA_FILE}: it was saved without `ema_decay`. Resume without it."
+            )
         saved = load_file(path)
         if saved.keys() != self._average.keys():
-            raise ValueError(f"{path} holds the average of another model: its parameters have other names.")
+            raise ValueError(f"{path} holds the average of another model: the parameter names differ.")
         for name, value in self._average.items():
             value.copy_(saved[name])

@@ -1,22 +1,34 @@
-"""Which checkpoint a run may resume from."""
+"""Which checkpoint a run may resume from, and what it must do first."""
 
 from __future__ import annotations
 
 import json
+import logging
 import re
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+from safetensors import SafetensorError, safe_open
 from transformers import PreTrainedConfig
 from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME, TRAINER_STATE_NAME
+from transformers.trainer_pt_utils import safe_globals
 from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 
+from ..common.files import write_json, write_text
 from .arguments import VideoLightsTrainingArguments
+from .averaging import EMA_FILE
+
+logger = logging.getLogger(__name__)
 
 SETTINGS_FILE = "run_settings.json"
+EVALUATION_DUE_FILE = "evaluation_due"
 
-# What decides which weights a run ends with, beside the model's config. The number of epochs is not among them: a
+_STATE_KINDS: dict[str, type | tuple[type, ...]] = {"global_step": int, "epoch": (int, float), "max_steps": int, "log_history": list,
+                "stateful_callbacks": dict}  # fmt: skip
+# These, and the model's config, decide which weights a run ends with. The number of epochs is not among them: a
 # finished run may be trained for longer.
 _DECISIVE_ARGUMENTS = (
     "learning_rate",
@@ -38,7 +50,7 @@ _DECISIVE_ARGUMENTS = (
     "bf16",
     "fp16",
 )
-# What a config holds of the library and the place it was loaded from, not of the model.
+# Config entries about the library and the place that the config was loaded from, not about the model.
 _INCIDENTAL_CONFIG = {
     "architectures",
     "auto_map",
@@ -50,27 +62,25 @@ _INCIDENTAL_CONFIG = {
 
 
 def checkpoint_fault(folder: str | Path) -> str | None:
-    """Why a run cannot resume from a checkpoint, or `None` if it can."""
+    """Why a run cannot resume from a checkpoint, or `None` if it can.
+
+    Every file is opened: a power cut may leave one that is there and not whole.
+    """
     folder = Path(folder)
     if not folder.is_dir():
-        return "it is no folder"
-    try:
-        # Written last: where it can be read, the rest of the checkpoint was complete.
-        state = json.loads((folder / TRAINER_STATE_NAME).read_text())
-    except FileNotFoundError:
-        return f"it has no {TRAINER_STATE_NAME}"
-    except ValueError:
-        return f"its {TRAINER_STATE_NAME} is cut off"
-    if not isinstance(state, dict) or "global_step" not in state:
-        return f"its {TRAINER_STATE_NAME} is not that of a trainer"
-    if not any((folder / name).is_file() for name in (SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_INDEX_NAME)):
-        return f"it has no {SAFE_WEIGHTS_NAME}"
+        return "it is not a folder"
+    fault = _state_fault(folder / TRAINER_STATE_NAME) or _weights_fault(folder)
+    if fault:
+        return fault
     missing = [name for name in (OPTIMIZER_NAME, SCHEDULER_NAME) if not (folder / name).is_file()]
-    return f"it has no {' and no '.join(missing)}" if missing else None
+    if missing:
+        return f"it has no {' and no '.join(missing)}"
+    saved_by_torch = [folder / OPTIMIZER_NAME, folder / SCHEDULER_NAME, *sorted(folder.glob("rng_state*.pth"))]
+    return next(filter(None, map(_torch_fault, saved_by_torch)), None) or _settings_fault(folder / SETTINGS_FILE)
 
 
 def find_resumable_checkpoint(output_dir: str | Path) -> Path | None:
-    """The newest complete checkpoint in a folder; those cut off by a crash are passed over.
+    """The newest complete checkpoint in a folder; those that a crash cut off are skipped, with a warning.
 
     Returns:
         The folder `checkpoint-{step}` with the highest step that can be resumed from, or `None`.
@@ -81,15 +91,36 @@ def find_resumable_checkpoint(output_dir: str | Path) -> Path | None:
     steps = {}
     for path in output_dir.iterdir():
         match = re.fullmatch(r"checkpoint-(\d+)", path.name)
-        if match and checkpoint_fault(path) is None:
+        if match:
             steps[int(match[1])] = path
-    return steps[max(steps)] if steps else None
+    for step in sorted(steps, reverse=True):
+        fault = checkpoint_fault(steps[step])
+        if fault is None:
+            return steps[step]
+        logger.warning("%s is skipped: %s.", steps[step], fault)
+    return None
+
+
+def mark_evaluation_due(folder: str | Path) -> None:
+    """Note in a checkpoint, which need not be complete yet, that its evaluation failed and is to be repeated."""
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    write_text(Path(folder) / EVALUATION_DUE_FILE, "The evaluation of this checkpoint failed. A resume repeats it.\n")
+
+
+def is_evaluation_due(folder: str | Path) -> bool:
+    """Whether a run that resumes from a checkpoint must evaluate it first."""
+    return (Path(folder) / EVALUATION_DUE_FILE).is_file()
+
+
+def clear_evaluation_due(folder: str | Path) -> None:
+    """Note that the evaluation of a checkpoint has been made up for."""
+    (Path(folder) / EVALUATION_DUE_FILE).unlink(missing_ok=True)
 
 
 def run_settings(
     args: VideoLightsTrainingArguments, config: PreTrainedConfig, num_queries: int | None
 ) -> dict[str, Any]:
-    """What must be the same when a run resumes, as plain values by dotted name."""
+    """Settings that must be the same when a run resumes, as plain values by dotted name."""
     model = {key: value for key, value in config.to_dict().items() if key not in _INCIDENTAL_CONFIG}
     training = {name: getattr(args, name) for name in _DECISIVE_ARGUMENTS}
     training["batch_size"] = args.per_device_train_batch_size
@@ -102,23 +133,23 @@ def run_settings(
 
 def save_settings(folder: str | Path, settings: Mapping[str, Any]) -> None:
     """Write `run_settings` to a checkpoint."""
-    (Path(folder) / SETTINGS_FILE).write_text(json.dumps(settings, indent=1, sort_keys=True))
+    write_json(Path(folder) / SETTINGS_FILE, dict(sorted(settings.items())))
 
 
 def check_same_settings(checkpoint: str | Path, settings: Mapping[str, Any]) -> None:
     """Check that a run resumes with the settings that it began with.
 
     Args:
-        checkpoint: A checkpoint folder; one without settings, of another trainer, passes.
+        checkpoint: A checkpoint folder. One without settings, from another trainer, passes.
         settings: `run_settings` of the run that wants to resume.
 
     Raises:
-        ValueError: Naming every setting that differs, with both values.
+        ValueError: A setting differs; all that differ are named, with both values.
     """
     path = Path(checkpoint) / SETTINGS_FILE
     if not path.is_file():
         return
-    saved = json.loads(path.read_text())
+    saved = json.loads(path.read_text(encoding="utf-8"))
     differing = [
         f"  {name}: {saved.get(name)!r} in the checkpoint, {settings.get(name)!r} now"
         for name in sorted(saved.keys() | settings.keys())
@@ -130,3 +161,58 @@ def check_same_settings(checkpoint: str | Path, settings: Mapping[str, Any]) -> 
             + "\n".join(differing)
             + "\nResume with the same settings, or start a new run in another output_dir."
         )
+
+
+def _state_fault(path: Path) -> str | None:
+    try:
+        # Written last: where it can be read, everything else had been written.
+        state = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return f"it has no {path.name}"
+    except (ValueError, RecursionError):
+        return f"its {path.name} is cut off"
+    if not isinstance(state, dict) or not all(isinstance(state.get(key), kind) for key, kind in _STATE_KINDS.items()):
+        return f"its {path.name} is not that of a trainer"
+    return None
+
+
+def _weights_fault(folder: Path) -> str | None:
+    names = [SAFE_WEIGHTS_NAME]
+    if (folder / SAFE_WEIGHTS_INDEX_NAME).is_file():
+        try:
+            index = json.loads((folder / SAFE_WEIGHTS_INDEX_NAME).read_text(encoding="utf-8"))
+            names = sorted(set(index["weight_map"].values()))
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return f"its {SAFE_WEIGHTS_INDEX_NAME} is damaged"
+    for name in [*names, EMA_FILE]:
+        if not (folder / name).is_file():
+            if name == EMA_FILE:
+                continue
+            return f"it has no {name}"
+        try:
+            with safe_open(folder / name, "pt"):
+                pass
+        except (SafetensorError, OSError):
+            return f"its {name} is cut off or damaged"
+    return None
+
+
+def _torch_fault(path: Path) -> str | None:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip() is not None
+        if not damaged:
+            with safe_globals():
+                torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except Exception:  # whatever a damaged or hostile pickle leads to
+        damaged = True
+    return f"its {path.name} is cut off or damaged" if damaged else None
+
+
+def _settings_fault(path: Path) -> str | None:
+    try:
+        if not path.is_file() or isinstance(json.loads(path.read_text(encoding="utf-8")), dict):
+            return None
+    except (ValueError, RecursionError):
+        pass
+    return f"its {path.name} is cut off or damaged"

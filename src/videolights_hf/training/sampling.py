@@ -10,13 +10,13 @@ from transformers.trainer_pt_utils import get_length_grouped_indices
 
 
 class EpochLengthGroupedSampler(Sampler[int]):
-    """Random order whose batches hold videos of similar length, which wastes little on padding.
+    """Random order with videos of similar length in each batch, so that little is wasted on padding.
 
     The order depends on seed and epoch alone: it is the same after a resume and in every process.
 
     Args:
         lengths: Clips of each item.
-        batch_size: Of a step, all processes together.
+        batch_size: Items per step in all processes together.
         seed: Seed of the order.
     """
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from ..common.messages import unknown_name
+
 _QVHIGHLIGHTS_WEIGHTS = {
     "MR-full-R1@0.3": 0.3,
     "MR-full-R1@0.5": 0.5,
@@ -26,30 +28,30 @@ SELECTION_WEIGHTS: dict[str, dict[str, float]] = {
     "tvsum": _HIGHLIGHT_WEIGHTS,
     "youtube_highlights": _HIGHLIGHT_WEIGHTS,
 }
-"""For each way to score (a key of `videolights_hf.metrics.GROUND_TRUTH_FIELDS`), metrics and their weights.
+"""Metrics and their weights, for each way to score (a key of `GROUND_TRUTH_FIELDS`).
 
-Those of moment data and of TVSum and YouTube Highlights are the release's. Rows with graded saliency and no moments,
-which the release does not know, are chosen by mAP at the strictest level.
+The release has weights for moment data, TVSum and YouTube Highlights. It does not know rows with graded saliency and
+no moments: for these the score is mAP at the strictest level.
 """
 
 
 def selection_score(brief: Mapping[str, float], dataset: str) -> float:
-    """Weighted mean of headline metrics, weights normalised by their sum.
+    """Weighted mean of headline metrics, weights normalized by their sum.
 
     Args:
-        brief: `brief` of `videolights_hf.metrics.evaluate_predictions`.
+        brief: `brief` of `evaluate_predictions`.
         dataset: A key of `SELECTION_WEIGHTS`.
 
     Returns:
         The score, in the unit of the metrics; higher is better.
 
     Raises:
-        ValueError: For an unknown dataset, or metrics that lack one of those that count.
+        ValueError: The dataset is unknown, or a metric that counts is missing.
     """
     if dataset not in SELECTION_WEIGHTS:
-        raise ValueError(f"Unknown dataset {dataset!r}: choose one of {', '.join(SELECTION_WEIGHTS)}.")
+        raise ValueError(unknown_name("dataset", dataset, SELECTION_WEIGHTS))
     weights = SELECTION_WEIGHTS[dataset]
     missing = [name for name in weights if name not in brief]
     if missing:
-        raise ValueError(f"The metrics lack {', '.join(missing)}, by which {dataset} checkpoints are chosen.")
+        raise ValueError(f"The metrics lack {', '.join(missing)}, which the selection score of {dataset} needs.")
     return sum(weight * brief[name] for name, weight in weights.items()) / sum(weights.values())
