@@ -30,7 +30,7 @@ from videolights_hf.corpus import Captioner, SimilarityScorer, generate_corpus, 
 from videolights_hf.data import get_dataset_spec, read_annotations, read_backbone_checkpoints
 from videolights_hf.demo import ANNOTATIONS_FILE, CLIP_SECONDS, FRAME_SIZE, demo_checkpoint, make_world
 from videolights_hf.extraction import DatasetTarget, ExtractionSettings, extract_feature_dataset, find_videos
-from videolights_hf.training import load_recipe, train_recipe
+from videolights_hf.training import RunData, load_recipe, train_recipe
 
 if TYPE_CHECKING:
     from datasets import DatasetDict
@@ -189,10 +189,9 @@ def train(experiment: Experiment, name: str, seed: int, tables: DatasetDict) -> 
     start = time.perf_counter()
     metrics = train_recipe(
         recipe,
-        tables,
+        RunData(tables, backbone_checkpoints=read_backbone_checkpoints(experiment.output / "dataset")),
         output,
         init_from=experiment.output / "runs" / f"{run.init_from}-{seed}" if run.init_from else None,
-        backbone_checkpoints=read_backbone_checkpoints(experiment.output / "dataset"),
     )
     metrics = {title: metrics[f"eval_{key}"] for title, key in METRICS.items()}
     print(

@@ -1,18 +1,13 @@
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
 
 from tests.support.corpora import write_corpus
 from tests.support.extraction_distributed_run import run
+from tests.support.launching import launch_two
 from tests.support.tiny_backbones import make_tiny_clip
 from videolights_hf.video.reader import read_video_metadata
-
-ROOT = Path(__file__).parents[2]
 
 pytestmark = pytest.mark.slow
 
@@ -55,15 +50,10 @@ def one(inputs, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def two(inputs, tmp_path_factory):
-    """The same command in two processes; with `--cpu`, accelerate would quietly start one."""
+    """The same command in two processes."""
     output = tmp_path_factory.mktemp("two")
-    command = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
-    command += ["--main_process_port", "0", "--mixed_precision", "no", "--dynamo_backend", "no", "--num_machines", "1"]
-    command += ["-m", "tests.support.extraction_distributed_run", str(output), *arguments(inputs, output)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    finished = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=400)
-    assert finished.returncode == 0, finished.stderr[-3000:]
-    return output, finished.stdout
+    command = ["-m", "tests.support.extraction_distributed_run", str(output), *arguments(inputs, output)]
+    return output, launch_two(*command)
 
 
 def test_two_processes_run_and_each_does_its_share(two):

@@ -17,8 +17,8 @@ from videolights_hf.cli.main import app
 from videolights_hf.data import FeatureDataset, StreamingFeatureDataset, VideoLightsDataCollator
 from videolights_hf.data.build import BuildSettings, build_feature_dataset
 from videolights_hf.data.tables import export_parquet
-from videolights_hf.training import evaluate_checkpoint, load_recipe, train_recipe
-from videolights_hf.training.run import build_model, fit_config_to_data
+from videolights_hf.training import RunData, evaluate_checkpoint, load_recipe, train_recipe
+from videolights_hf.training.preparation import build_model, fit_config_to_data
 
 AUDIO_DIM = 3
 SECONDS = 24
@@ -81,7 +81,7 @@ def run(tmp_path_factory):
         audio_folder=root / "audio_features",
         settings=BuildSettings(progress=False),
     )
-    metrics = train_recipe(brief(), tables, root / "model")
+    metrics = train_recipe(brief(), RunData(tables), root / "model")
     processor = VideoLightsProcessor.from_config(
         VideoLightsForMomentRetrieval.from_pretrained(root / "model").config, backbone_checkpoints={}
     )

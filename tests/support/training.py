@@ -1,4 +1,4 @@
-"""Small feature datasets and models for the training tests."""
+"""Small feature datasets, models and recipes for tests that train."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datasets import Dataset, DatasetDict
 from videolights_hf import VideoLightsConfig, VideoLightsForMomentRetrieval
 from videolights_hf.data import FeatureDataset
 from videolights_hf.data.tables import annotation_to_row, encode_array, query_schema, video_schema
-from videolights_hf.training import VideoLightsTrainer, VideoLightsTrainingArguments
+from videolights_hf.training import Recipe, RunData, VideoLightsTrainer, VideoLightsTrainingArguments, load_recipe
 
 VIDEO_WIDTHS = {"slowfast": 6, "clip": 4, "blip2": 5, "i3d": 7}
 TEXT_WIDTHS = {"clip": 4, "blip2": 5}
@@ -21,6 +21,27 @@ SMALL = {
     "num_queries": 3,
     "contrastive_hidden_size": 4,
 }
+
+BRIEF = [
+    *(f"model.{key}={value}" for key, value in SMALL.items()),
+    "num_train_epochs=2",
+    "per_device_train_batch_size=4",
+    "eval_epochs=1",
+    "use_cpu=true",
+    "disable_tqdm=true",
+    "report_to=none",
+    "learning_rate=1e-3",
+]
+
+
+def brief(name: str = "qvhighlights/videolights", *overrides: str) -> Recipe:
+    """A recipe cut down to a tiny model and two epochs."""
+    return load_recipe(name, [*BRIEF, *overrides])
+
+
+def run_data(rule: str = "graded", sizes: dict[str, int] | None = None, **options) -> RunData:
+    """A small feature dataset to train on."""
+    return RunData(make_tables(rule, sizes), **options)
 
 
 def graded_row(qid: int, clips: int) -> dict:

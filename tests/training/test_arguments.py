@@ -1,13 +1,10 @@
-import numpy as np
+import dataclasses
+
 import pytest
 from transformers import HfArgumentParser
 
-from videolights_hf.inference.moments import MomentSelection
 from videolights_hf.training import (
-    SELECTION_WEIGHTS,
     VideoLightsTrainingArguments,
-    selection_score,
-    submission_rows,
 )
 
 
@@ -50,69 +47,7 @@ class TestArguments:
             ["--output_dir", str(tmp_path), "--moment_bounds", "0", "150", "--ema_decay", "0.9", "--lr_drop", "7"]
         )
         assert (args.moment_bounds, args.ema_decay, args.lr_drop) == ([0, 150], 0.9, 7)
-        own = set(VideoLightsTrainingArguments.__annotations__)
-        undocumented = [name for name in own if f"{name} (`" not in VideoLightsTrainingArguments.__doc__]
-        assert not {"lr_drop", "ema_decay", "moment_bounds", "eval_epochs"} & set(undocumented)
-
-
-class TestSelectionScore:
-    def test_qvhighlights_weights_are_normalised(self):
-        brief = dict.fromkeys(SELECTION_WEIGHTS["qvhighlights"], 10.0)
-        assert selection_score(brief, "qvhighlights") == pytest.approx(10)
-        brief["MR-full-mAP@0.75"] = 20.0
-        total = 0.3 + 0.5 + 0.7 + 0.5 + 0.75 + 4 * 0.25
-        assert selection_score(brief, "qvhighlights") == pytest.approx(10 + 10 * 0.75 / total)
-
-    def test_other_moment_data_takes_recall_and_mean_iou(self):
-        brief = {"MR-full-R1@0.3": 1.0, "MR-full-R1@0.5": 2.0, "MR-full-R1@0.7": 3.0, "MR-full-mIoU": 4.0}
-        assert selection_score(brief, "moment_retrieval") == pytest.approx((0.3 + 1 + 2.1 + 2) / 2)
-
-    def test_highlight_data_takes_mean_average_precision(self):
-        assert selection_score({"HL-mAP": 0.5}, "tvsum") == 0.5
-
-    def test_unknown_data_and_missing_metrics_are_refused(self):
-        with pytest.raises(ValueError, match="Unknown dataset 'kinetics'"):
-            selection_score({}, "kinetics")
-        with pytest.raises(ValueError, match=r"lack MR-full-R1@0\.3"):
-            selection_score({}, "moment_retrieval")
-
-
-class TestSubmissionRows:
-    annotation = {"qid": 7, "query": "a cat", "vid": "v", "duration": 10.0, "relevant_windows": [[0, 2]]}
-
-    def rows(self, with_moments=True, **settings):
-        return submission_rows(
-            [self.annotation],
-            scores=np.array([[0.2, 0.9]], dtype=np.float32),
-            spans=np.array([[[0.5, 0.2], [0.9, 0.4]]], dtype=np.float32),
-            saliency=np.array([[1.0, 0.1, 2.0, -100.0]], dtype=np.float32),
-            num_clips=np.array([3]),
-            clip_length=2.0,
-            selection=MomentSelection(**{"bounds": None, **settings}) if with_moments else None,
-        )
-
-    def test_moments_are_seconds_of_the_annotated_duration_best_first(self):
-        (row,) = self.rows()
-        assert row["pred_relevant_windows"] == [[8.0, 12.0, 0.9], [4.0, 6.0, 0.2]]
-        assert list(row) == ["qid", "query", "vid", "pred_relevant_windows", "pred_saliency_scores"]
-
-    def test_unrounded_moments_keep_four_decimals(self):
-        (row,) = self.rows(round_to_clips=False)
-        assert row["pred_relevant_windows"][0] == [7.0, 11.0, 0.9]
-
-    def test_bounds_clamp(self):
-        (row,) = self.rows(bounds=(0, 10))
-        assert row["pred_relevant_windows"][0] == [8.0, 10.0, 0.9]
-
-    def test_saliency_is_float16_and_ends_with_the_video(self):
-        (row,) = self.rows()
-        assert row["pred_saliency_scores"] == [1.0, float(np.float16(0.1)), 2.0]
-
-    def test_highlight_models_predict_no_moments(self):
-        (row,) = self.rows(with_moments=False)
-        assert "pred_relevant_windows" not in row
-
-    def test_number_of_predictions_must_fit(self):
-        with pytest.raises(ValueError, match="0 predictions for 1 queries"):
-            submission_rows([self.annotation], np.zeros((0, 2)), np.zeros((0, 2, 2)), np.zeros((0, 4)), np.zeros(0),
-                            2.0, MomentSelection())  # fmt: skip
+        own = VideoLightsTrainingArguments.__annotations__
+        assert [name for name in own if f"    {name}: " not in VideoLightsTrainingArguments.__doc__] == []
+        fields = {field.name: field for field in dataclasses.fields(VideoLightsTrainingArguments)}
+        assert all(fields[name].metadata["help"] for name in own)

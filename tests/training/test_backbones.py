@@ -1,15 +1,12 @@
 """A trained folder holds, or names, the backbones that computed its training features."""
 
 import pytest
-from typer.testing import CliRunner
 
-from examples import train
 from tests.support.tiny_backbones import make_tiny_clip
-from tests.support.training import make_tables
-from tests.training.test_run import BRIEF, brief
+from tests.support.training import brief, make_tables, run_data
 from videolights_hf import VideoLightsProcessor
 from videolights_hf.data.provenance import write_backbone_checkpoints
-from videolights_hf.training import VideoLightsTrainer, train_recipe
+from videolights_hf.training import RunData, VideoLightsTrainer, train_recipe
 
 
 class TestBackbones:
@@ -24,7 +21,7 @@ class TestBackbones:
 
     def test_in_folders_are_copied_beside_the_model(self, tmp_path, clip):
         recipe = brief("qvhighlights/videolights", *self.ONLY_CLIP)
-        train_recipe(recipe, make_tables(), tmp_path / "run", backbone_checkpoints={"clip": str(clip)})
+        train_recipe(recipe, run_data(backbone_checkpoints={"clip": str(clip)}), tmp_path / "run")
         clip.rename(tmp_path / "gone")
         processor = VideoLightsProcessor.from_pretrained(tmp_path / "run")
         assert processor.backbone_checkpoints == {"clip": "backbones/clip"}
@@ -32,7 +29,7 @@ class TestBackbones:
 
     def test_on_the_hub_are_named_and_those_that_the_model_does_not_use_are_not(self, tmp_path):
         checkpoints = {"clip": "owner/clip", "blip2": "owner/blip2", "slowfast": "owner/slowfast"}
-        train_recipe(brief(), make_tables(), tmp_path, backbone_checkpoints=checkpoints)
+        train_recipe(brief(), run_data(backbone_checkpoints=checkpoints), tmp_path)
         processor = VideoLightsProcessor.from_pretrained(tmp_path)
         assert processor.backbone_checkpoints == {"clip": "owner/clip", "slowfast": "owner/slowfast"}
 
@@ -46,23 +43,15 @@ class TestBackbones:
                 ValueError,
                 "text features of the backbone 'clip' are 8 wide, the processor expects 4",
             ),
-            (tmp_path / "gone", FileNotFoundError, r"no longer in .*gone: say where it is \(--backbone clip="),
+            (tmp_path / "gone", FileNotFoundError, r"no longer in .*gone: give its present folder"),
         ):
             with pytest.raises(error, match=message):
-                train_recipe(recipe, make_tables(), tmp_path / "run", backbone_checkpoints={"clip": str(path)})
+                train_recipe(recipe, run_data(backbone_checkpoints={"clip": str(path)}), tmp_path / "run")
 
-    def test_script_takes_those_of_the_data_and_an_option_on_top(self, tmp_path, clip):
+    def test_of_the_data_are_taken_unless_others_are_named(self, tmp_path, clip):
         make_tables().save_to_disk(tmp_path / "data")
         write_backbone_checkpoints(tmp_path / "data", {"clip": "owner/clip", "slowfast": "owner/slowfast"})
-        settings = [argument for setting in (*BRIEF, *self.ONLY_CLIP) for argument in ("--set", setting)]
-        command = ["--recipe", "qvhighlights/videolights", "--data", str(tmp_path / "data"), *settings]
-        result = CliRunner().invoke(train.app, [*command, "--output", str(tmp_path / "a")])
-        assert result.exit_code == 0, result.output
-        assert VideoLightsProcessor.from_pretrained(tmp_path / "a").backbone_checkpoints == {"clip": "owner/clip"}
-        result = CliRunner().invoke(
-            train.app, [*command, "--output", str(tmp_path / "b"), "--backbone", f"clip={clip}"]
-        )
-        assert result.exit_code == 0, result.output
-        assert VideoLightsProcessor.from_pretrained(tmp_path / "b").backbone_checkpoints == {"clip": "backbones/clip"}
-        result = CliRunner().invoke(train.app, [*command, "--output", str(tmp_path / "c"), "--backbone", "clip"])
-        assert "write NAME=PATH_OR_ID" in str(result.exception)
+        data = RunData.load(str(tmp_path / "data"))
+        assert data.backbone_checkpoints == {"clip": "owner/clip", "slowfast": "owner/slowfast"}
+        data = RunData.load(str(tmp_path / "data"), None, {"clip": str(clip)})
+        assert data.backbone_checkpoints == {"clip": str(clip), "slowfast": "owner/slowfast"}

@@ -1,32 +1,17 @@
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 
+from tests.support.launching import launch_two
 from tests.support.training_distributed_run import run
 from videolights_hf.metrics import read_json_lines
 
-ROOT = Path(__file__).parents[2]
 SIZES = {"train": 12, "val": 7}
 
 pytestmark = pytest.mark.slow
-
-
-def launch(script, *arguments):
-    """Start two processes on the CPU; with `--cpu`, accelerate would quietly start one."""
-    command = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
-    command += ["--main_process_port", "0", "--mixed_precision", "no", "--dynamo_backend", "no", "--num_machines", "1"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    finished = subprocess.run(
-        [*command, *script, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=400
-    )
-    assert finished.returncode == 0, finished.stderr[-3000:]
-    return finished.stdout
 
 
 def values(seen, key):
@@ -37,8 +22,9 @@ def values(seen, key):
 def two(tmp_path_factory):
     """What two processes with batches of two saw."""
     folder = tmp_path_factory.mktemp("two")
-    launch(
-        ["-m", "tests.support.training_distributed_run"],
+    launch_two(
+        "-m",
+        "tests.support.training_distributed_run",
         str(folder),
         json.dumps(SIZES),
         json.dumps({"per_device_train_batch_size": 2, "per_device_eval_batch_size": 2}),

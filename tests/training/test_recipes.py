@@ -2,8 +2,8 @@ import pytest
 
 from tests.support.training import SMALL, TEXT_WIDTHS, VIDEO_WIDTHS, make_tables
 from videolights_hf.data.tables import VIDEOS
-from videolights_hf.training import list_recipes, load_recipe, train_recipe
-from videolights_hf.training.run import build_model
+from videolights_hf.training import RunData, list_recipes, load_recipe, train_recipe
+from videolights_hf.training.preparation import build_model
 
 RULES = {"qvhighlights": "graded", "charades_sta": "window", "tacos": "window", "tvsum": "annotators",
          "youtube_highlights": "binary"}  # fmt: skip
@@ -111,7 +111,7 @@ def test_recipe_builds_and_takes_training_steps(tmp_path, name):
             "text_backbones": [[n, TEXT_WIDTHS[n]] for n, _ in recipe.model_config().text_backbones],
         }
         build_model(recipe.model_config(**backbones, highlight_only=False)).save_pretrained(init_from)
-    metrics = train_recipe(recipe, tables, tmp_path / "run", init_from=init_from)
+    metrics = train_recipe(recipe, RunData(tables), tmp_path / "run", init_from=init_from)
     assert 0 <= metrics["eval_score"] <= 100
     assert (tmp_path / "run" / "model.safetensors").is_file()
     assert set(tables) == {VIDEOS, *splits}
@@ -152,9 +152,9 @@ class TestLoading:
         assert recipe.data.eval_split == "test"
 
     def test_no_key_belongs_to_two_sections(self):
-        from videolights_hf.training.recipes import _SECTIONS, _fields_of
+        from videolights_hf.training.recipe_fields import SECTIONS, fields_of
 
-        names = [name for section in _SECTIONS for name in _fields_of(section)]
+        names = [name for section in SECTIONS for name in fields_of(section)]
         assert len(names) == len(set(names))
 
     def test_own_file_extends_a_packaged_recipe(self, tmp_path):

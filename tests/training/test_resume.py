@@ -129,7 +129,7 @@ class TestChoiceOfCheckpoint:
         assert find_resumable_checkpoint(tmp_path / "nowhere") is None
         with pytest.raises(ValueError, match="no complete checkpoint"):
             make_trainer(tmp_path).train(resume_from_checkpoint=True)
-        with pytest.raises(ValueError, match="no folder"):
+        with pytest.raises(ValueError, match="not a folder"):
             make_trainer(tmp_path).train(resume_from_checkpoint=str(tmp_path / "nowhere"))
 
     def test_other_arguments_are_refused_with_both_values(self, output_dir):

@@ -14,8 +14,8 @@ from tests.support.training import (
 )
 from videolights_hf import VideoLightsForMomentRetrieval
 from videolights_hf.data import FeatureDataset, StreamingFeatureDataset, VideoLightsDataCollator, export_parquet
-from videolights_hf.metrics import evaluate_predictions, read_json_lines
-from videolights_hf.training import VideoLightsTrainer, selection_score
+from videolights_hf.metrics import evaluate_predictions, read_json_lines, selection_score
+from videolights_hf.training import VideoLightsTrainer
 
 
 class RecordEpochs(TrainerCallback):
@@ -266,10 +266,21 @@ class TestEvaluation:
         assert any(time % 2 for time in free)
         assert set(bounded) <= {2.0, 4.0}
 
-    def test_suppression_leaves_fewer_moments(self, tmp_path):
-        small_trainer(tmp_path, nms_threshold=0.0, max_after_nms=1).evaluate()
-        rows = read_json_lines(tmp_path / "eval_predictions.jsonl")
-        assert all(len(row["pred_relevant_windows"]) == 1 for row in rows)
+    def test_metrics_after_nms_are_reported_beside_those_without(self, tmp_path):
+        plain = small_trainer(tmp_path / "plain").evaluate()
+        both = small_trainer(tmp_path / "both", nms_threshold=0.0, max_after_nms=1).evaluate()
+        without, after = (
+            read_json_lines(tmp_path / "both" / f"eval_predictions{suffix}.jsonl") for suffix in ("", "_nms_thd_0")
+        )
+        assert without == read_json_lines(tmp_path / "plain" / "eval_predictions.jsonl")
+        assert all(len(row["pred_relevant_windows"]) == 3 for row in without)
+        assert [row["pred_relevant_windows"] for row in after] == [row["pred_relevant_windows"][:1] for row in without]
+        assert {name: both[name] for name in plain if name.startswith(("eval_MR-", "eval_HL-", "eval_score"))} == {
+            name: value for name, value in plain.items() if name.startswith(("eval_MR-", "eval_HL-", "eval_score"))
+        }
+        details = json.loads((tmp_path / "both" / "eval_metrics_nms_thd_0.json").read_text())
+        assert both["eval_nms_MR-full-mAP"] == details["brief"]["MR-full-mAP"]
+        assert "eval_nms_score" not in both
 
     def test_split_without_labels_is_predicted_and_not_scored(self, tmp_path):
         trainer = small_trainer(tmp_path)

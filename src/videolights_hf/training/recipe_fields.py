@@ -7,9 +7,10 @@ import enum
 import math
 import re
 import reprlib
+import sys
 import types
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal, NoReturn, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, NoReturn, Union, get_args, get_origin
 
 from ..common.messages import did_you_mean, unknown_name
 
@@ -42,20 +43,34 @@ class DataSettings:
 
 
 def fields_of(section: str) -> dict[str, Any]:
-    """Names of the fields of a section, with their types."""
+    """Names of the fields of a section, with their types; `object` where a type is unknown."""
     if section == "model":
         from ..models.videolights.configuration import VideoLightsConfig
 
-        hints = get_type_hints(VideoLightsConfig)
-        return {name: hints[name] for name in VideoLightsConfig.__annotations__}
+        return _annotations(VideoLightsConfig)
     if section == "training":
         from .arguments import VideoLightsTrainingArguments
 
         kept_apart = {"output_dir", "resume_from_checkpoint"}
-        hints = get_type_hints(VideoLightsTrainingArguments)
         names = {field.name for field in dataclasses.fields(VideoLightsTrainingArguments)} - kept_apart
-        return {name: hints[name] for name in sorted(names)}
-    return get_type_hints(DataSettings)
+        hints: dict[str, Any] = {}
+        for owner in reversed(VideoLightsTrainingArguments.__mro__):
+            hints |= _annotations(owner)
+        return {name: hints.get(name, object) for name in sorted(names)}
+    return _annotations(DataSettings)
+
+
+def _annotations(owner: type) -> dict[str, Any]:
+    """The types of the fields that a class itself declares."""
+    hints = {}
+    for name, hint in vars(owner).get("__annotations__", {}).items():
+        if isinstance(hint, str):
+            try:
+                hint = eval(hint, vars(sys.modules[owner.__module__]))
+            except NameError:  # imported for type checkers alone
+                hint = object
+        hints[name] = hint
+    return hints
 
 
 def is_outbound(field: str) -> bool:
@@ -83,9 +98,10 @@ def parse_override(override: str) -> tuple[str, str, Any]:
     if not section or field not in sections[section]:
         _refuse_key(field, sections[section] if section else [name for fields in sections.values() for name in fields])
     try:
-        value = number(yaml.safe_load(text))
+        value = yaml.safe_load(text)
     except (yaml.YAMLError, RecursionError) as error:
         raise ValueError(f"{override!r}: the value is not YAML ({one_line(error)}).") from error
+    value = plain_value(sections[section][field], value)
     check_value(f"{section}.{field}", sections[section][field], value)
     return section, field, value
 
@@ -114,9 +130,13 @@ def check_value(where: str, hint: Any, value: Any) -> None:
         raise ValueError(f"{where} must be a finite number, got {value!r}.")
 
 
-def number(value: Any) -> Any:
-    """A text such as `1e-4` as the number that it is; everything else unchanged."""
-    return float(value) if isinstance(value, str) and _FLOAT.fullmatch(value.strip()) else value
+def plain_value(hint: Any, value: Any) -> Any:
+    """A value as its writer meant it, where YAML reads it otherwise: `1e-4` is a number, and `no` a strategy's name."""
+    if isinstance(value, str) and _FLOAT.fullmatch(value.strip()):
+        return float(value)
+    if value is False and any(isinstance(kind, type) and issubclass(kind, enum.Enum) for kind in _members(hint)):
+        return "no"
+    return value
 
 
 def one_line(error: BaseException) -> str:

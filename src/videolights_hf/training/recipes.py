@@ -21,9 +21,9 @@ from .recipe_fields import (
     check_value,
     fields_of,
     is_outbound,
-    number,
     one_line,
     parse_override,
+    plain_value,
 )
 
 if TYPE_CHECKING:
@@ -194,7 +194,7 @@ def _read_section(path: Path, section: str, content: Any) -> dict[str, Any]:
         raise ValueError(f"{path}: `{section}` must hold `key: value` lines, got {reprlib.repr(content)}.")
     known = fields_of(section)
     check_keys(str(path), content, known)
-    values = {key: number(value) for key, value in content.items()}
+    values = {key: plain_value(known[key], value) for key, value in content.items()}
     for key, value in values.items():
         check_value(f"{path}: {section}.{key}", known[key], value)
         if section == "training" and is_outbound(key):
