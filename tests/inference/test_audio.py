@@ -202,7 +202,8 @@ class TestFittingToData:
         return load_recipe("qvhighlights/videolights", [f"model.{k}={v}" for k, v in SMALL.items()] + list(overrides))
 
     def test_the_width_comes_from_the_data(self, caplog):
-        config = fit_config_to_data(self.recipe("audio_dim=7"), self.tables(width=5))
+        with caplog.at_level(logging.INFO):
+            config = fit_config_to_data(self.recipe("audio_dim=7"), self.tables(width=5))
         assert config.audio_dim == 5
         assert "another width than the recipe's audio_dim: 5 is used" in caplog.text
 

@@ -13,8 +13,8 @@ class TestSubmissionRows:
     outputs = SplitOutputs(
         scores=np.array([[0.2, 0.9]], dtype=np.float32),
         spans=np.array([[[0.5, 0.2], [0.9, 0.4]]], dtype=np.float32),
-        saliency=np.array([[1.0, 0.1, 2.0, -100.0]], dtype=np.float32),
-        num_clips=np.array([3]),
+        saliency=np.array([[1.0, 0.1, 2.0, 0.5, -100.0]], dtype=np.float32),
+        num_clips=np.array([4]),
     )
 
     def rows(self, **settings):
@@ -35,12 +35,17 @@ class TestSubmissionRows:
 
     def test_saliency_is_float16_and_ends_with_the_video(self):
         (row,) = self.rows()
-        assert row["pred_saliency_scores"] == [1.0, float(np.float16(0.1)), 2.0]
+        assert row["pred_saliency_scores"] == [1.0, float(np.float16(0.1)), 2.0, 0.5]
 
     def test_highlight_models_predict_no_moments_and_float32_saliency(self):
         (row,) = submission_rows([self.annotation], self.outputs, 2.0, None)
         assert "pred_relevant_windows" not in row
-        assert row["pred_saliency_scores"] == [1.0, float(np.float32(0.1)), 2.0]
+        assert row["pred_saliency_scores"] == [1.0, float(np.float32(0.1)), 2.0, 0.5]
+
+    def test_moments_are_seconds_of_the_clips_where_these_cover_less_than_the_video(self):
+        annotation = {**self.annotation, "duration": 40.0}
+        (row,) = submission_rows([annotation], self.outputs, 2.0, MomentSelection(bounds=None))
+        assert row["pred_relevant_windows"] == [[6.0, 8.0, 0.9], [4.0, 4.0, 0.2]]
 
     def test_number_of_predictions_must_fit(self):
         outputs = SplitOutputs(np.zeros((0, 2)), np.zeros((0, 2, 2)), np.zeros((0, 4)), np.zeros(0))
@@ -48,7 +53,7 @@ class TestSubmissionRows:
             submission_rows([self.annotation], outputs, 2.0, None)
 
     def test_values_of_padding_may_be_anything(self):
-        saliency = np.array([[1.0, 0.1, 2.0, np.nan]], dtype=np.float32)
+        saliency = np.array([[1.0, 0.1, 2.0, 0.5, np.nan]], dtype=np.float32)
         assert dataclasses.replace(self.outputs, saliency=saliency).are_finite()
-        assert not dataclasses.replace(self.outputs, saliency=saliency, num_clips=np.array([4])).are_finite()
+        assert not dataclasses.replace(self.outputs, saliency=saliency, num_clips=np.array([5])).are_finite()
         assert not dataclasses.replace(self.outputs, scores=np.array([[np.inf, 0]])).are_finite()

@@ -81,7 +81,7 @@ def fit_config_to_data(recipe: Recipe, tables: Mapping[str, Dataset]) -> VideoLi
             )
         found = [[backbone, widths[backbone]] for backbone, _ in wanted]
         if found != wanted:
-            logger.info("The %s of the data differ in width from the recipe's: %s is used.", name, found)
+            logger.info("The data has other widths than the recipe's %s: %s is used.", name, found)
         fitted[name] = found
     fitted["audio_dim"] = _fit_audio_dim(recipe.name, config.audio_dim, tables)
     return recipe.model_config(**fitted)
@@ -166,8 +166,8 @@ def _fit_audio_dim(recipe_name: str, wanted: int, tables: Mapping[str, Dataset])
             "audio folder."
         )
     if present and not wanted:
-        logger.info("The recipe leaves out the data's audio features; audio_dim=%d would use them.", present)
+        logger.warning("The data has audio features, which the recipe leaves out: audio_dim=%d uses them.", present)
         return 0
     if present != wanted:
-        logger.info("The audio features of the data are %d wide, not %d as in the recipe.", present, wanted)
+        logger.info("The data has another width than the recipe's audio_dim: %d is used.", present)
     return present
