@@ -45,19 +45,25 @@ class DataSettings:
 def fields_of(section: str) -> dict[str, Any]:
     """Names of the fields of a section, with their types; `object` where a type is unknown."""
     if section == "model":
+        from transformers import PreTrainedConfig
+
         from ..models.videolights.configuration import VideoLightsConfig
 
-        return _annotations(VideoLightsConfig)
+        names = VideoLightsConfig.__dataclass_fields__.keys() - PreTrainedConfig.__dataclass_fields__.keys()
+        return _types(VideoLightsConfig, names)
     if section == "training":
         from .arguments import VideoLightsTrainingArguments
 
-        kept_apart = {"output_dir", "resume_from_checkpoint"}
-        names = {field.name for field in dataclasses.fields(VideoLightsTrainingArguments)} - kept_apart
-        hints: dict[str, Any] = {}
-        for owner in reversed(VideoLightsTrainingArguments.__mro__):
-            hints |= _annotations(owner)
-        return {name: hints.get(name, object) for name in sorted(names)}
-    return _annotations(DataSettings)
+        names = VideoLightsTrainingArguments.__dataclass_fields__.keys() - {"output_dir", "resume_from_checkpoint"}
+        return _types(VideoLightsTrainingArguments, names)
+    return _types(DataSettings, DataSettings.__dataclass_fields__)
+
+
+def _types(owner: type, names: Iterable[str]) -> dict[str, Any]:
+    hints: dict[str, Any] = {}
+    for ancestor in reversed(owner.__mro__):
+        hints |= _annotations(ancestor)
+    return {name: hints.get(name, object) for name in sorted(names)}
 
 
 def _annotations(owner: type) -> dict[str, Any]:
