@@ -59,8 +59,8 @@ def test_channel_order_survives_save_and_load(tmp_path):
 
 
 def test_unknown_field_is_refused_with_the_nearest_one():
-    with pytest.raises(ValueError, match="Did you mean 'hidden_size'"):
-        VideoLightsConfig(hiden_size=64)
+    with pytest.raises(ValueError, match=r"has no field 'hidden_width'\. Did you mean 'hidden_size'"):
+        VideoLightsConfig(hidden_width=64)
 
 
 @pytest.mark.parametrize(

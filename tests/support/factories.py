@@ -3,30 +3,38 @@
 import torch
 
 from videolights_hf import VideoLightsConfig, VideoLightsForMomentRetrieval
+from videolights_hf.models.configuration import DetectorConfig
+from videolights_hf.models.detector import DetectorForMomentRetrieval
+
+TINY = {
+    "video_backbones": [["slowfast", 12], ["clip", 8]],
+    "text_backbones": [["clip", 8]],
+    "hidden_size": 16,
+    "num_attention_heads": 4,
+    "intermediate_size": 24,
+    "num_encoder_layers": 2,
+    "num_decoder_layers": 2,
+    "num_queries": 4,
+    "contrastive_hidden_size": 8,
+    "max_video_length": 10,
+}
 
 
 def tiny_config(**overrides) -> VideoLightsConfig:
-    settings = {
-        "video_backbones": [["slowfast", 12], ["clip", 8]],
-        "text_backbones": [["clip", 8]],
-        "hidden_size": 16,
-        "num_attention_heads": 4,
-        "intermediate_size": 24,
-        "num_encoder_layers": 2,
-        "num_decoder_layers": 2,
-        "num_queries": 4,
-        "contrastive_hidden_size": 8,
-        "max_video_length": 10,
-    }
-    return VideoLightsConfig(**{**settings, **overrides})
+    return VideoLightsConfig(**{**TINY, **overrides})
+
+
+def tiny_detector(model_class: type[DetectorForMomentRetrieval], seed: int = 0, **overrides):
+    """A tiny detector of any class, in evaluation mode."""
+    torch.manual_seed(seed)
+    return model_class(model_class.config_class(**{**TINY, **overrides})).eval()
 
 
 def tiny_model(seed: int = 0, **overrides) -> VideoLightsForMomentRetrieval:
-    torch.manual_seed(seed)
-    return VideoLightsForMomentRetrieval(tiny_config(**overrides)).eval()
+    return tiny_detector(VideoLightsForMomentRetrieval, seed, **overrides)
 
 
-def random_inputs(config: VideoLightsConfig, lengths=((7, 5), (4, 3), (7, 2)), seed: int = 1) -> dict:
+def random_inputs(config: DetectorConfig, lengths=((7, 5), (4, 3), (7, 2)), seed: int = 1) -> dict:
     """A padded batch of samples with (clips, words) each; padding holds noise that must not matter."""
     generator = torch.Generator().manual_seed(seed)
     clips, words = (torch.tensor(values) for values in zip(*lengths))

@@ -147,7 +147,9 @@ class AnchorDecoder(nn.Module):
         """
         mask = memory.attention_mask(self.config, anchors)
         queries = memory.states.new_zeros(*anchors.shape[:2], self.config.hidden_size)
-        states, all_anchors, self_attentions, cross_attentions = [], [anchors], (), ()
+        states, all_anchors = [], [anchors]
+        self_attentions: tuple[torch.Tensor | None, ...] = ()
+        cross_attentions: tuple[torch.Tensor | None, ...] = ()
         for index, layer in enumerate(self.layers):
             sine = self.embed_anchors(anchors).to(queries.dtype)
             query_position = self.position_head(sine)

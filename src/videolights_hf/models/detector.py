@@ -88,7 +88,8 @@ class DetectorModel(DetectorPreTrainedModel):
         Raises:
             ValueError: Weights are asked of an attention implementation that returns none.
         """
-        config, size, recorded = self.config, decoded.states.shape[1], {}
+        config, size = self.config, decoded.states.shape[1]
+        recorded: dict[str, Any] = {}
         if config.output_hidden_states if output_hidden_states is None else output_hidden_states:
             recorded["hidden_states"] = _first_samples(encoded.all_states, size)
             recorded["decoder_hidden_states"] = tuple(decoded.states)
@@ -205,9 +206,9 @@ class DetectorForMomentRetrieval(DetectorPreTrainedModel):
             valid = Tokens(video_features, valid=valid).is_valid()
             output["loss"], output["loss_dict"] = self.loss_class(self.config)(output, features, labels, valid, epoch)
         if output_intermediates:
-            output |= {stage: features[stage] for stage in _STAGES} | {"encoded_video": features.last_hidden_state}
+            output |= {stage: features[stage] for stage in _STAGES} | {"encoded_video": features["last_hidden_state"]}
             if labels is not None and self.config.use_contrastive_alignment:
-                output["contrastive_video"] = _unit(self.contrastive_video_head(features.last_hidden_state))
+                output["contrastive_video"] = _unit(self.contrastive_video_head(features["last_hidden_state"]))
         return self.output_class(**output, **{name: features.get(name) for name in _RECORDED})
 
     def predict(self, features: DetectorModelOutput) -> dict[str, Any]:
@@ -216,25 +217,26 @@ class DetectorForMomentRetrieval(DetectorPreTrainedModel):
 
     def moment_heads(self, features: DetectorModelOutput, layer: int = -1) -> dict[str, Any]:
         """Moments after a decoder layer: `logits` (B, M, 2) and `pred_spans` (B, M, 2) as (center, width)."""
-        queries = features.query_states[layer]
+        queries = features["query_states"][layer]
         spans = self.span_head(queries)
-        if features.anchors is not None:
-            spans = spans + inverse_sigmoid(features.anchors[layer])
+        anchors = features.get("anchors")
+        if anchors is not None:
+            spans = spans + inverse_sigmoid(anchors[layer])
         return {"logits": self.class_head(queries), "pred_spans": spans.sigmoid()}
 
     def training_outputs(self, features: DetectorModelOutput, output: dict[str, Any]) -> dict[str, Any]:
         """What the loss needs beside the predictions `output`: earlier layers and contrast."""
-        earlier = len(features.query_states) - 1 if self.config.auxiliary_loss else 0
+        earlier = len(features["query_states"]) - 1 if self.config.auxiliary_loss else 0
         auxiliary = [self.moment_heads(features, layer) for layer in range(earlier)]
         if not self.config.use_contrastive_alignment:
             return {"auxiliary_outputs": auxiliary or None}
-        queries = _unit(self.contrastive_query_head(features.query_states))
+        queries = _unit(self.contrastive_query_head(features["query_states"]))
         for layer, layer_queries in zip(auxiliary, queries):
             layer["contrastive_queries"] = layer_queries
         return {
             "auxiliary_outputs": auxiliary or None,
             "contrastive_queries": queries[-1],
-            "contrastive_text": _unit(self.contrastive_text_head(features.projected_text)),
+            "contrastive_text": _unit(self.contrastive_text_head(features["projected_text"])),
         }
 
 
@@ -252,7 +254,8 @@ def _unit(vectors: torch.Tensor) -> torch.Tensor:
 
 
 def _first_samples(tensors: tuple[torch.Tensor | None, ...], size: int) -> tuple[torch.Tensor | None, ...]:
-    return tuple(None if tensor is None else tensor[:size] for tensor in tensors)
+    # Without negative pairs the tensors themselves, so that `retain_grad` works on them.
+    return tuple(tensor if tensor is None or len(tensor) == size else tensor[:size] for tensor in tensors)
 
 
 __all__ = ["DetectorForMomentRetrieval", "DetectorModel"]

@@ -57,7 +57,9 @@ class Encoder(nn.Module):
 
     def forward(self, tokens: Tokens) -> EncoderOutput:
         """Encode (B, S, D) tokens."""
-        states, all_states, attentions = tokens.states, (tokens.states,), ()
+        states = tokens.states
+        all_states: tuple[torch.Tensor, ...] = (states,)
+        attentions: tuple[torch.Tensor | None, ...] = ()
         mask = tokens.attention_mask(self.config, states)
         for layer in self.layers:
             states, weights = layer(states, tokens.position, mask)

@@ -68,7 +68,8 @@ class Fusion(nn.Module):
 
     def forward(self, clips: Tokens, words: Tokens) -> FusionOutput:
         """Fuse words (B, N, D) into clips (B, L, D)."""
-        video, attentions = clips.states, ()
+        video = clips.states
+        attentions: tuple[torch.Tensor | None, ...] = ()
         over_clips = clips.attention_mask(self.config, words.states)
         over_words = words.attention_mask(self.config, clips.states)
         for layer in self.layers:

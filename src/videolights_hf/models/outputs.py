@@ -28,19 +28,19 @@ class DetectorModelOutput(ModelOutput):
         cross_attentions (`tuple`, *optional*): weights (B, H, M, L) of queries over clips, per layer.
     """
 
-    last_hidden_state: torch.FloatTensor | None = None
-    query_states: torch.FloatTensor | None = None
-    anchors: torch.FloatTensor | None = None
-    projected_video: torch.FloatTensor | None = None
-    projected_text: torch.FloatTensor | None = None
-    refined_video: torch.FloatTensor | None = None
-    fused_video: torch.FloatTensor | None = None
-    hidden_states: tuple[torch.FloatTensor, ...] | None = None
-    decoder_hidden_states: tuple[torch.FloatTensor, ...] | None = None
-    fusion_attentions: tuple[torch.FloatTensor, ...] | None = None
-    attentions: tuple[torch.FloatTensor, ...] | None = None
-    decoder_attentions: tuple[torch.FloatTensor, ...] | None = None
-    cross_attentions: tuple[torch.FloatTensor, ...] | None = None
+    last_hidden_state: torch.Tensor | None = None
+    query_states: torch.Tensor | None = None
+    anchors: torch.Tensor | None = None
+    projected_video: torch.Tensor | None = None
+    projected_text: torch.Tensor | None = None
+    refined_video: torch.Tensor | None = None
+    fused_video: torch.Tensor | None = None
+    hidden_states: tuple[torch.Tensor | None, ...] | None = None
+    decoder_hidden_states: tuple[torch.Tensor | None, ...] | None = None
+    fusion_attentions: tuple[torch.Tensor | None, ...] | None = None
+    attentions: tuple[torch.Tensor | None, ...] | None = None
+    decoder_attentions: tuple[torch.Tensor | None, ...] | None = None
+    cross_attentions: tuple[torch.Tensor | None, ...] | None = None
 
 
 @dataclass
@@ -65,26 +65,26 @@ class MomentRetrievalOutput(ModelOutput):
             (*optional*): as in [`DetectorModelOutput`].
     """
 
-    loss: torch.FloatTensor | None = None
-    loss_dict: dict[str, torch.FloatTensor] | None = None
-    logits: torch.FloatTensor | None = None
-    pred_spans: torch.FloatTensor | None = None
-    saliency_scores: torch.FloatTensor | None = None
-    auxiliary_outputs: list[dict[str, torch.FloatTensor]] | None = None
-    contrastive_queries: torch.FloatTensor | None = None
-    contrastive_text: torch.FloatTensor | None = None
-    contrastive_video: torch.FloatTensor | None = None
-    projected_video: torch.FloatTensor | None = None
-    projected_text: torch.FloatTensor | None = None
-    refined_video: torch.FloatTensor | None = None
-    fused_video: torch.FloatTensor | None = None
-    encoded_video: torch.FloatTensor | None = None
-    hidden_states: tuple[torch.FloatTensor, ...] | None = None
-    decoder_hidden_states: tuple[torch.FloatTensor, ...] | None = None
-    fusion_attentions: tuple[torch.FloatTensor, ...] | None = None
-    attentions: tuple[torch.FloatTensor, ...] | None = None
-    decoder_attentions: tuple[torch.FloatTensor, ...] | None = None
-    cross_attentions: tuple[torch.FloatTensor, ...] | None = None
+    loss: torch.Tensor | None = None
+    loss_dict: dict[str, torch.Tensor] | None = None
+    logits: torch.Tensor | None = None
+    pred_spans: torch.Tensor | None = None
+    saliency_scores: torch.Tensor | None = None
+    auxiliary_outputs: list[dict[str, torch.Tensor]] | None = None
+    contrastive_queries: torch.Tensor | None = None
+    contrastive_text: torch.Tensor | None = None
+    contrastive_video: torch.Tensor | None = None
+    projected_video: torch.Tensor | None = None
+    projected_text: torch.Tensor | None = None
+    refined_video: torch.Tensor | None = None
+    fused_video: torch.Tensor | None = None
+    encoded_video: torch.Tensor | None = None
+    hidden_states: tuple[torch.Tensor | None, ...] | None = None
+    decoder_hidden_states: tuple[torch.Tensor | None, ...] | None = None
+    fusion_attentions: tuple[torch.Tensor | None, ...] | None = None
+    attentions: tuple[torch.Tensor | None, ...] | None = None
+    decoder_attentions: tuple[torch.Tensor | None, ...] | None = None
+    cross_attentions: tuple[torch.Tensor | None, ...] | None = None
 
 
 __all__ = ["DetectorModelOutput", "MomentRetrievalOutput"]

@@ -3,6 +3,7 @@
 import math
 import os
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -57,7 +58,7 @@ class DetectorPreTrainedModel(PreTrainedModel):
                 else:
                     init.uniform_(parameter, -(module.hidden_size**-0.5), module.hidden_size**-0.5)
 
-    def save_pretrained(
+    def save_pretrained(  # type: ignore[override]
         self,
         save_directory: str | os.PathLike,
         is_main_process: bool = True,
@@ -65,7 +66,7 @@ class DetectorPreTrainedModel(PreTrainedModel):
         push_to_hub: bool = False,
         *,
         include_code: bool = True,
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         """Save weights and configuration, and the code that loads them where this package is not installed.
 
@@ -94,7 +95,9 @@ class DetectorPreTrainedModel(PreTrainedModel):
             # Not in the call above, which would upload before the code is there.
             self.push_to_hub(repo_id, include_code=include_code, state_dict=state_dict, **kwargs, **hub_arguments)
 
-    def push_to_hub(self, repo_id: str, *, include_code: bool = True, **kwargs) -> str:
+    def push_to_hub(  # type: ignore[override]
+        self, repo_id: str, *, include_code: bool = True, **kwargs: Any
+    ) -> str:
         """Upload weights, configuration, code and a model card to a Hub repository, made if it does not exist.
 
         Args:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from transformers import PreTrainedConfig
@@ -53,10 +53,15 @@ class Tokens(NamedTuple):
 
         Positions stay with their place in the batch, as in the releases.
         """
-        states, valid = (
-            None if x is None else torch.cat((x, x.roll(-shift, dims=0))) for x in (self.states, self.valid)
+
+        def with_shifted(rows: torch.Tensor) -> torch.Tensor:
+            return torch.cat((rows, rows.roll(-shift, dims=0)))
+
+        return Tokens(
+            with_shifted(self.states),
+            None if self.position is None else torch.cat((self.position, self.position)),
+            None if self.valid is None else with_shifted(self.valid),
         )
-        return Tokens(states, None if self.position is None else torch.cat((self.position, self.position)), valid)
 
     def attention_mask(self, config: PreTrainedConfig, query: torch.Tensor) -> torch.Tensor | None:
         """Mask over padded tokens as keys, in the form that the attention implementation of `config` takes.
@@ -67,7 +72,7 @@ class Tokens(NamedTuple):
         """
         if self.valid is not None and query is not self.states and is_flash_attention_requested(config):
             return self.valid[:, None, None, :]
-        return create_bidirectional_mask(
+        mask = create_bidirectional_mask(
             config=config,
             inputs_embeds=query,
             attention_mask=self.valid,
@@ -75,6 +80,8 @@ class Tokens(NamedTuple):
             # Looking into the mask for a way to skip it would wait for the device.
             allow_is_bidirectional_skip=self.valid is None,
         )
+        # Flex attention's is a BlockMask, which only that implementation looks into.
+        return cast("torch.Tensor | None", mask)
 
 
 __all__ = ["Tokens"]

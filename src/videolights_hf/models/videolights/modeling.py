@@ -9,8 +9,9 @@ from transformers.utils import can_return_tuple
 
 from ..decoder import AnchorDecoder
 from ..detector import DetectorForMomentRetrieval, DetectorModel
-from ..encoder import Encoder
+from ..encoder import Encoder, EncoderOutput
 from ..fusion import Fusion, FusionOutput
+from ..outputs import DetectorModelOutput
 from ..pretrained import DetectorPreTrainedModel
 from ..tokens import Tokens
 from .configuration import VideoLightsConfig
@@ -97,7 +98,7 @@ class VideoLightsModel(VideoLightsPreTrainedModel, DetectorModel):
         """Clips (B, L, D) that have seen the words, or the clips as they are where the configuration has no fusion."""
         return FusionOutput(clips.states, ()) if self.fusion is None else self.fusion(clips, words)
 
-    def encode(self, clips: Tokens, words: Tokens):
+    def encode(self, clips: Tokens, words: Tokens) -> EncoderOutput:
         """Encode the global token and the fused clips, (B, 1 + L, D)."""
         token, position = (x.expand(clips.states.shape[0], 1, -1) for x in (self.global_token, self.global_position))
         tokens = Tokens(token, position).then(clips)
@@ -124,19 +125,19 @@ class VideoLightsForMomentRetrieval(VideoLightsPreTrainedModel, DetectorForMomen
         self.moment_to_highlight = MomentToHighlight(config) if config.use_moment_to_highlight else None
         self.post_init()
 
-    def predict(self, features: VideoLightsModelOutput) -> dict[str, Any]:
+    def predict(self, features: DetectorModelOutput) -> dict[str, Any]:
         """The last layer's moments, and `saliency_scores` (B, L): clips times global token."""
-        scores = self._saliency(features.last_hidden_state, features.global_state)
+        scores = self._saliency(features["last_hidden_state"], features["global_state"])
         return {**self.moment_heads(features), "saliency_scores": scores}
 
-    def training_outputs(self, features: VideoLightsModelOutput, output: dict[str, Any]) -> dict[str, Any]:
+    def training_outputs(self, features: DetectorModelOutput, output: dict[str, Any]) -> dict[str, Any]:
         """What the loss needs beside the predictions: earlier layers, contrast, negative pairs and task coupling."""
         extra = super().training_outputs(features, output)
-        negative_scores = self._saliency(features.negative_hidden_state, features.negative_global_state)
+        negative_scores = self._saliency(features["negative_hidden_state"], features["negative_global_state"])
         extra["negative_saliency_scores"] = negative_scores
         if self.moment_to_highlight is not None:
             extra["moment_saliency_scores"] = self.moment_to_highlight(
-                features.projected_video, features.last_hidden_state, output["logits"], output["pred_spans"]
+                features["projected_video"], features["last_hidden_state"], output["logits"], output["pred_spans"]
             )
         return extra
 

@@ -18,9 +18,9 @@ class VideoLightsModelOutput(DetectorModelOutput):
         negative_global_state (`torch.FloatTensor` of shape `(B, D)`, *optional*): their global token.
     """
 
-    global_state: torch.FloatTensor | None = None
-    negative_hidden_state: torch.FloatTensor | None = None
-    negative_global_state: torch.FloatTensor | None = None
+    global_state: torch.Tensor | None = None
+    negative_hidden_state: torch.Tensor | None = None
+    negative_global_state: torch.Tensor | None = None
 
 
 @dataclass
@@ -34,8 +34,8 @@ class VideoLightsMomentRetrievalOutput(MomentRetrievalOutput):
             the predicted moment (task coupling).
     """
 
-    negative_saliency_scores: torch.FloatTensor | None = None
-    moment_saliency_scores: torch.FloatTensor | None = None
+    negative_saliency_scores: torch.Tensor | None = None
+    moment_saliency_scores: torch.Tensor | None = None
 
 
 __all__ = ["VideoLightsModelOutput", "VideoLightsMomentRetrievalOutput"]

@@ -58,7 +58,8 @@ class FeatureRefinement(XavierModule):
         similarity = nn.functional.cosine_similarity(video, sentence.unsqueeze(1), dim=-1, eps=1e-8)
         similarity = (similarity + (~clips.is_valid()).to(video.dtype) * PADDED_CLIP_SIMILARITY).unsqueeze(-1)
         branches = [video, similarity * self.similarity_weight[:, 0], sentence.unsqueeze(1)]
-        weight, bias = self.mixer.weight, self.mixer.bias
+        weight: torch.Tensor = self.mixer.weight
+        bias: torch.Tensor = self.mixer.bias
         if self.attended_words:
             branches.append(self.attend_words(video, words))
         elif self.training or torch.is_grad_enabled():
