@@ -57,21 +57,10 @@ class DomainHighlights(query_metric.QueryMetric):
     def _info(self) -> evaluate.MetricInfo:
         if self.config_name not in _CONFIGURATIONS:
             raise ValueError(f"choose a configuration: {' or '.join(_CONFIGURATIONS)}, not {self.config_name!r}")
-        numbers = datasets.Sequence(datasets.Value("float64"))
-        return evaluate.MetricInfo(
-            description=_DESCRIPTION,
+        return query_metric.metric_info(
+            (_DESCRIPTION, _INPUTS_DESCRIPTION),
+            predictions={"pred_saliency_scores": query_metric.NUMBERS},
+            references={"domain": datasets.Value("string"), "label": query_metric.TABLE},
             citation=_CITATION,
-            inputs_description=_INPUTS_DESCRIPTION,
-            features=datasets.Features(
-                {
-                    "predictions": {"qid": datasets.Value("string"), "pred_saliency_scores": numbers},
-                    "references": {
-                        "qid": datasets.Value("string"),
-                        "domain": datasets.Value("string"),
-                        "label": datasets.Sequence(numbers),
-                    },
-                }
-            ),
-            license="Apache-2.0",
-            reference_urls=["https://arxiv.org/abs/2412.01558"],
+            urls=(),
         )

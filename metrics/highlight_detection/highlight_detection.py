@@ -33,17 +33,6 @@ Examples:
     100.0
 """
 
-_CITATION = """
-@inproceedings{lei2021detecting,
-    title = {Detecting Moments and Highlights in Videos via Natural Language Queries},
-    author = {Lei, Jie and Berg, Tamara L. and Bansal, Mohit},
-    booktitle = {Advances in Neural Information Processing Systems},
-    volume = {34},
-    pages = {11846--11858},
-    year = {2021}
-}
-"""
-
 
 class HighlightDetection(query_metric.QueryMetric):
     """Mean average precision and HIT@1 of clip saliency at three levels."""
@@ -51,22 +40,12 @@ class HighlightDetection(query_metric.QueryMetric):
     dataset = "highlight_detection"
 
     def _info(self) -> evaluate.MetricInfo:
-        numbers = datasets.Sequence(datasets.Value("float64"))
-        return evaluate.MetricInfo(
-            description=_DESCRIPTION,
-            citation=_CITATION,
-            inputs_description=_INPUTS_DESCRIPTION,
-            features=datasets.Features(
-                {
-                    "predictions": {"qid": datasets.Value("string"), "pred_saliency_scores": numbers},
-                    "references": {
-                        "qid": datasets.Value("string"),
-                        "duration": datasets.Value("float64"),
-                        "relevant_clip_ids": datasets.Sequence(datasets.Value("int64")),
-                        "saliency_scores": datasets.Sequence(numbers),
-                    },
-                }
-            ),
-            license="Apache-2.0",
-            reference_urls=["https://arxiv.org/abs/2107.09609", "https://arxiv.org/abs/2412.01558"],
+        return query_metric.metric_info(
+            (_DESCRIPTION, _INPUTS_DESCRIPTION),
+            predictions={"pred_saliency_scores": query_metric.NUMBERS},
+            references={
+                "duration": datasets.Value("float64"),
+                "relevant_clip_ids": datasets.Sequence(datasets.Value("int64")),
+                "saliency_scores": query_metric.TABLE,
+            },
         )

@@ -1,6 +1,5 @@
 """Moment retrieval as an `evaluate` module: `evaluate.load("metrics/moment_retrieval")` from a checkout."""
 
-import datasets
 import evaluate
 
 from videolights_hf.metrics import query_metric
@@ -33,17 +32,6 @@ Examples:
     100.0
 """
 
-_CITATION = """
-@inproceedings{lei2021detecting,
-    title = {Detecting Moments and Highlights in Videos via Natural Language Queries},
-    author = {Lei, Jie and Berg, Tamara L. and Bansal, Mohit},
-    booktitle = {Advances in Neural Information Processing Systems},
-    volume = {34},
-    pages = {11846--11858},
-    year = {2021}
-}
-"""
-
 
 class MomentRetrieval(query_metric.QueryMetric):
     """Mean average precision, R1 and mIoU of retrieved windows."""
@@ -51,17 +39,8 @@ class MomentRetrieval(query_metric.QueryMetric):
     dataset = "moment_retrieval"
 
     def _info(self) -> evaluate.MetricInfo:
-        windows = datasets.Sequence(datasets.Sequence(datasets.Value("float64")))
-        return evaluate.MetricInfo(
-            description=_DESCRIPTION,
-            citation=_CITATION,
-            inputs_description=_INPUTS_DESCRIPTION,
-            features=datasets.Features(
-                {
-                    "predictions": {"qid": datasets.Value("string"), "pred_relevant_windows": windows},
-                    "references": {"qid": datasets.Value("string"), "relevant_windows": windows},
-                }
-            ),
-            license="Apache-2.0",
-            reference_urls=["https://arxiv.org/abs/2107.09609", "https://arxiv.org/abs/2412.01558"],
+        return query_metric.metric_info(
+            (_DESCRIPTION, _INPUTS_DESCRIPTION),
+            predictions={"pred_relevant_windows": query_metric.TABLE},
+            references={"relevant_windows": query_metric.TABLE},
         )
