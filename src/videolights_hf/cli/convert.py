@@ -91,7 +91,13 @@ def convert(
         elif is_published:
             convert_published_checkpoint(source, output, file, checkpoints)
         else:
-            convert_checkpoint(source, output, *backbones.values(), backbone_checkpoints=checkpoints)
+            convert_checkpoint(
+                source,
+                output,
+                video_backbones=backbones["--video-backbone"],
+                text_backbones=backbones["--text-backbone"],
+                backbone_checkpoints=checkpoints,
+            )
     typer.echo(f"Wrote {output}")
 
 

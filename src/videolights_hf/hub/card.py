@@ -9,6 +9,8 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from huggingface_hub.errors import EntryNotFoundError, RepositoryNotFoundError, RevisionNotFoundError
 
+from .card_template import FEATURES_EXAMPLE, TEMPLATE, VIDEO_EXAMPLE
+
 TASK = "video-moment-retrieval"
 PAPER = "https://arxiv.org/abs/2412.01558"
 
@@ -26,112 +28,6 @@ _PROTOCOLS = {
     "tvsum": "top-5 mAP per domain",
     "youtube_highlights": "mAP per domain",
 }
-
-_TEMPLATE = """\
----
-{{ card_data }}
----
-
-# {{ title }}
-
-{{ summary }}
-
-| | |
-|---|---|
-{%- for name, value in properties %}
-| {{ name }} | {{ value }} |
-{%- endfor %}
-
-## How to use
-
-```python
-{{ example }}
-```
-
-With `videolights_hf` installed, `trust_remote_code` is not needed.
-
-## Training
-
-{% if training -%}
-{% for line in training -%}
-- {{ line }}
-{% endfor %}
-{%- if changed %}
-Settings that differ from the recipe:
-
-| setting | value |
-|---|---|
-{%- for name, value in changed %}
-| `{{ name }}` | `{{ value }}` |
-{%- endfor %}
-{% endif %}
-{%- else -%}
-How these weights were trained was not recorded with them.
-{% endif %}
-## Results
-
-{% if results -%}
-{{ results_heading }}
-
-| metric | value |
-|---|---|
-{%- for result in results %}
-| {{ result.name }} | {{ "%.2f" | format(result.value) }} |
-{%- endfor %}
-{% if details %}
-Every metric in detail: [`{{ details }}`](./{{ details }}).
-{% endif %}
-{%- else -%}
-No evaluation was recorded with these weights.
-{% endif %}
-## Intended use
-
-Search inside videos by text, previews, highlight reels, and research on temporal grounding. A prediction is a suggestion
-for a person to look at; scores are not calibrated probabilities. The model is not meant to identify or monitor people, or
-to decide anything about them.
-
-## Limits
-
-{% for limit in limits -%}
-- {{ limit }}
-{% endfor %}
-## Licenses
-
-{% for name, value in licenses -%}
-- {{ name }}: {{ value }}
-{% endfor %}
-## Citation
-
-```bibtex
-@article{paul2024videolights,
-  title = {VideoLights: Feature Refinement and Cross-Task Alignment Transformer for Joint Video Highlight Detection and Moment Retrieval},
-  author = {Paul, Dhiman and Parvez, Md Rizwan and Mohammed, Nabeel and Rahman, Shafin},
-  journal = {arXiv preprint arXiv:2412.01558},
-  year = {2024}
-}
-```
-"""
-
-
-_VIDEO_EXAMPLE = """\
-import numpy as np
-from transformers import pipeline
-
-finder = pipeline("{task}", model="{repo_id}", trust_remote_code=True)
-# Ten seconds of gray; give the path of a video instead.
-video = np.full((20, 224, 224, 3), 128, dtype=np.uint8)
-result = finder(video, "a dog runs on the beach", fps=2.0)
-print(result["moments"], result["saliency"])"""
-
-_FEATURES_EXAMPLE = """\
-import torch
-from transformers import AutoModel
-
-model = AutoModel.from_pretrained("{repo_id}", trust_remote_code=True)
-# Noise; give the features of a video's clips and of a sentence's words instead.
-outputs = model({arguments}
-)
-print(outputs.logits.softmax(-1)[0, :, 0], outputs.pred_spans[0], outputs.saliency_scores[0])"""
 
 
 @dataclass(frozen=True)
@@ -247,7 +143,7 @@ def make_model_card(
     dataset = _TITLES.get(record.dataset or "", record.dataset)
     return ModelCard.from_template(
         _card_data(config, name, record, settings),
-        template_str=_TEMPLATE,
+        template_str=TEMPLATE,
         title=name,
         task=TASK,
         repo_id=repo_id,
@@ -339,7 +235,7 @@ def _example(config: Any, repo_id: str, checkpoints: Mapping[str, str] | None) -
     """A program that runs as it stands with what the repository holds."""
     used = {name for name, _ in [*config.video_backbones, *config.text_backbones]}
     if checkpoints is not None and used <= checkpoints.keys() and not config.audio_dim:
-        return _VIDEO_EXAMPLE.format(task=TASK, repo_id=repo_id)
+        return VIDEO_EXAMPLE.format(task=TASK, repo_id=repo_id)
     features = {"video_features": config.video_dim, "text_features": config.text_dim}
     if config.audio_dim:
         features["audio_features"] = config.audio_dim
@@ -348,7 +244,7 @@ def _example(config: Any, repo_id: str, checkpoints: Mapping[str, str] | None) -
         f"\n    {name}=torch.randn(1, {lengths.get(name, config.max_video_length)}, {width}),"
         for name, width in features.items()
     )
-    return _FEATURES_EXAMPLE.format(repo_id=repo_id, arguments=arguments)
+    return FEATURES_EXAMPLE.format(repo_id=repo_id, arguments=arguments)
 
 
 def _training_lines(record: TrainingRecord, dataset: str | None) -> list[str]:
