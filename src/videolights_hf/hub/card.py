@@ -166,7 +166,7 @@ def load_or_make_model_card(
     *,
     backbone_checkpoints: Mapping[str, str] | None = None,
     tags: Sequence[str] = (),
-    token: str | bool | None = None,
+    token: str | None = None,
 ) -> ModelCard:
     """The card that a repository has, with more tags; or a new one, as `make_model_card` makes it."""
     try:
