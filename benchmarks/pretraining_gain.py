@@ -26,7 +26,7 @@ import typer
 
 from videolights_hf.backbones import complete_checkpoints, load_backbones
 from videolights_hf.cli.terminal import errors_as_lines
-from videolights_hf.corpus import Captioner, SimilarityScorer, generate_corpus, leave_out
+from videolights_hf.corpus import Captioner, CorpusSettings, SimilarityScorer, generate_corpus, leave_out
 from videolights_hf.data import get_dataset_spec, read_annotations, read_backbone_checkpoints
 from videolights_hf.demo import ANNOTATIONS_FILE, CLIP_SECONDS, FRAME_SIZE, demo_checkpoint, make_world
 from videolights_hf.extraction import DatasetTarget, ExtractionSettings, extract_feature_dataset, find_videos
@@ -147,11 +147,8 @@ def build_dataset(experiment: Experiment, annotations: dict[str, Path]) -> Datas
         experiment.output / "corpus",
         Captioner.from_pretrained(experiment.captioner, generation={"max_new_tokens": MAX_CAPTION_TOKENS}),
         SimilarityScorer.from_pretrained(experiment.clip),
-        "paper",
-        interval_length=experiment.interval_length,
-        clip_length=CLIP_SECONDS,
-        caption_frame_size=FRAME_SIZE,
-        clip_frame_size=FRAME_SIZE,
+        CorpusSettings("paper", experiment.interval_length, caption_frame_size=FRAME_SIZE, clip_frame_size=FRAME_SIZE),
+        ExtractionSettings(clip_length=CLIP_SECONDS),
     )
     print(corpus)
     checkpoints = complete_checkpoints(["clip"], {"clip": str(experiment.clip)})

@@ -1,11 +1,11 @@
-"""Features of a corpus of videos, as feature files or as the dataset that training reads.
+"""Features of many videos, as feature files or as the dataset that training reads.
 
-    python examples/extract_features.py videos/ features/ --backbones clip,blip2,slowfast \\
-        --checkpoints slowfast=slowfast_8x8_r50 --annotations train=train.jsonl --annotations val=val.jsonl \\
+    python examples/extract_features.py videos/ features/ --backbone clip --backbone blip2 \\
+        --backbone slowfast=slowfast_8x8_r50 --annotations train=train.jsonl --annotations val=val.jsonl \\
         --dataset-output data/mine
 
-Several GPUs, on one machine or several: `accelerate launch examples/extract_features.py ...` with the same arguments.
-The command `videolights extract` is the same, and `--help` tells all options.
+For several GPUs, on one machine or several: `accelerate launch examples/extract_features.py ...` with the same arguments.
+This is `videolights extract` for a checkout; `--help` lists all options.
 """
 
 from __future__ import annotations

@@ -2,8 +2,16 @@ import json
 
 import pytest
 
+from examples import convert_subtitles as convert_subtitles_script
 from tests.support.videos import gray_frames, write_video
-from videolights_hf.corpus import Cue, annotated_durations, convert_subtitles, find_subtitles, read_durations
+from videolights_hf.corpus import (
+    Cue,
+    SubtitleError,
+    annotated_durations,
+    convert_subtitles,
+    find_subtitles,
+    read_durations,
+)
 from videolights_hf.corpus.asr import subtitle_rows
 from videolights_hf.data import AnnotationError, read_annotations
 from videolights_hf.extraction import find_videos
@@ -55,8 +63,34 @@ class TestConversion:
 
     def test_two_files_of_one_video_are_refused(self, tmp_path):
         files = [write_srt(tmp_path / name, (1, 3, "one")) for name in ("a.en.srt", "a.de.srt")]
-        with pytest.raises(ValueError, match=r"a\.en\.srt and .*a\.de\.srt are both subtitles of 'a'"):
+        with pytest.raises(SubtitleError, match=r"a\.en\.srt and .*a\.de\.srt are both subtitles of 'a'"):
             convert_subtitles(files, {"a": 10.0}, tmp_path / "asr.jsonl")
+
+    def test_faults_of_all_files_are_named_at_once(self, tmp_path):
+        files = [write_srt(tmp_path / name, (3, 1, "one")) for name in ("a.srt", "b.srt")]
+        (tmp_path / "c.vtt").write_text("nothing")
+        with pytest.raises(SubtitleError) as caught:
+            convert_subtitles([*files, tmp_path / "c.vtt"], {"a": 10.0}, tmp_path / "asr.jsonl")
+        assert [problem.split(": ")[0][-7:] for problem in caught.value.problems] == ["a.srt:1", "b.srt:1", "c.vtt:1"]
+
+    def test_the_whole_name_is_tried_before_a_language_is_cut_off(self, tmp_path):
+        files = [
+            write_srt(tmp_path / f"{name}.srt", (1, 3, name)) for name in ("trip.day", "trip.no", "walk.en", "x.mov")
+        ]
+        durations = dict.fromkeys(["trip.day", "trip.no", "trip", "walk", "x"], 10.0)
+        convert_subtitles(files, durations, tmp_path / "asr.jsonl")
+        rows = read_annotations(tmp_path / "asr.jsonl", "pretraining")
+        assert {row["vid"]: row["query"] for row in rows} == {
+            "trip.day": "trip.day",
+            "trip.no": "trip.no",
+            "walk": "walk.en",
+            "x": "x.mov",
+        }
+
+    def test_subtitles_of_a_video_that_is_left_out_are_not_given_to_another(self, tmp_path):
+        files = [write_srt(tmp_path / f"{name}.srt", (1, 3, name)) for name in ("trip.no", "a")]
+        summary = convert_subtitles(files, {"trip": 10.0, "a": 10.0}, tmp_path / "asr.jsonl", others=["trip.no"])
+        assert (summary.num_videos, summary.unmatched) == (1, ("trip.no",))
 
     def test_subtitles_of_no_video_that_is_wanted_write_nothing(self, tmp_path):
         with pytest.raises(ValueError, match="None of 1 videos with subtitles has a query in the 1 videos"):
@@ -91,31 +125,43 @@ class TestAnnotatedDurations:
         (tmp_path / "train.jsonl").write_text('{"vid": "a", "duration": 3}\n\n{"vid": "b", "duration": 2.5}\n')
         assert annotated_durations(tmp_path / "train.jsonl") == {"a": 3.0, "b": 2.5}
 
-    @pytest.mark.parametrize("row", ["{", "[]", '{"vid": "a"}', '{"duration": 1}', '{"vid": "a", "duration": 0}'])
-    def test_rows_without_are_named(self, tmp_path, row):
+    @pytest.mark.parametrize(
+        ("row", "fault"),
+        [
+            ("{", "not JSON"),
+            ("[]", "expected a JSON object, found list"),
+            ("[" * 100_000, "not JSON that can be read"),
+            ('{"duration": 1}', "expected a video id as `vid`, found None"),
+            ('{"vid": null, "duration": 1}', "expected a video id as `vid`, found None"),
+            ('{"vid": "a"}', "`duration` must be a positive number"),
+            ('{"vid": "a", "duration": 0}', "`duration` must be a positive number"),
+            ('{"vid": "a", "duration": true}', "`duration` must be a positive number"),
+            ('{"vid": "a", "duration": "20"}', "`duration` must be a positive number"),
+            ('{"vid": "a", "duration": 1e10}', "`duration` must be a positive number"),
+            (f'{{"vid": "a", "duration": 1{"0" * 400}}}', "`duration` must be a positive number"),
+        ],
+    )
+    def test_rows_without_are_named(self, tmp_path, row, fault):
         (tmp_path / "train.jsonl").write_text('{"vid": "a", "duration": 3}\n' + row)
-        with pytest.raises(AnnotationError, match=r"train\.jsonl:2: no JSON object with a 'vid' and a positive"):
+        with pytest.raises(AnnotationError, match=rf"train\.jsonl:2: {fault}"):
             annotated_durations(tmp_path / "train.jsonl")
 
 
-def test_script_converts_and_leaves_evaluation_videos_out(tmp_path, monkeypatch, capsys):
-    from examples import convert_subtitles as script
-
+def test_script_converts_and_leaves_evaluation_videos_out(tmp_path, capsys):
     for vid in ("a", "b"):
         write_srt(tmp_path / f"{vid}.srt", (1, 2, vid))
     write_video(tmp_path / "a.mp4", gray_frames([0] * 12), 4)
     write_video(tmp_path / "b.mp4", gray_frames([0] * 12), 4)
     (tmp_path / "val.jsonl").write_text(json.dumps({"qid": 1, "query": "q", "vid": "b", "duration": 3.0}))
     output = tmp_path / "asr.jsonl"
-    command = ["convert_subtitles.py", tmp_path / "*.srt", output, "--exclude", tmp_path / "val.jsonl"]
-    monkeypatch.setattr("sys.argv", [*map(str, command), "--videos", str(tmp_path)])
-    script.main()
+    common = {"subtitles": str(tmp_path / "*.srt"), "output": output, "exclude": [str(tmp_path / "val.jsonl")]}
+    convert_subtitles_script.main(**common, videos=str(tmp_path))
     assert [row["vid"] for row in read_annotations(output, "pretraining")] == ["a"]
     assert "2 videos; 1 left out: 1 in evaluation splits, 0 of their source" in capsys.readouterr().out
     (tmp_path / "all.jsonl").write_text(json.dumps({"vid": "a", "duration": 1.5}) + "\n")
-    monkeypatch.setattr("sys.argv", [*map(str, command), "--durations", str(tmp_path / "all.jsonl")])
-    script.main()
+    convert_subtitles_script.main(**common, durations=[str(tmp_path / "all.jsonl")])
     assert [row["relevant_windows"] for row in read_annotations(output, "pretraining")] == [[[1.0, 1.5]]]
-    monkeypatch.setattr("sys.argv", [*map(str, command), "--durations", str(tmp_path / "nowhere.jsonl")])
-    with pytest.raises(SystemExit, match=r"error: .*nowhere\.jsonl"):
-        script.main()
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.jsonl"):
+        convert_subtitles_script.main(**common, durations=[str(tmp_path / "nowhere.jsonl")])
+    with pytest.raises(ValueError, match="either the videos or"):
+        convert_subtitles_script.main(**common)

@@ -1,3 +1,4 @@
+import dataclasses
 import errno
 import json
 import math
@@ -13,14 +14,14 @@ import numpy as np
 import pytest
 import torch
 
-from tests.support.corpus_run import FRAME_SIZES, GENERATION, run
+from tests.support.corpus_run import FRAME_SIZES, GENERATION, QUIET, run
 from tests.support.tiny_captioners import save_blip_captioner, save_blip_retrieval
 from tests.support.videos import write_video
-from videolights_hf.corpus import Captioner, MatchingScorer, SimilarityScorer, generate_corpus, get_form
+from videolights_hf.corpus import Captioner, CorpusSettings, MatchingScorer, SimilarityScorer, generate_corpus
 from videolights_hf.corpus.records import first_of_each, make_records
-from videolights_hf.corpus.sampling import SamplingSettings, sample_video
+from videolights_hf.corpus.sampling import sample_video
 from videolights_hf.data import read_annotations
-from videolights_hf.extraction import SettingsMismatchError, find_videos
+from videolights_hf.extraction import ExtractionSettings, SettingsMismatchError, find_videos
 from videolights_hf.video.reader import VideoSource
 
 ROOT = Path(__file__).parents[2]
@@ -84,11 +85,11 @@ class FakeScorer:
 
 
 class TestRecords:
-    SETTINGS = SamplingSettings(get_form("release"), 10.0, 2.0, 32, 32, 500.0)
+    SETTINGS = CorpusSettings(caption_frame_size=32, clip_frame_size=32)
 
     def sampled(self, vid, seconds):
         levels = np.arange(seconds, dtype=np.uint8)[:, None, None, None] * 8
-        return sample_video(vid, VideoSource(np.broadcast_to(levels, (seconds, 32, 32, 3)), 1), self.SETTINGS)
+        return sample_video(vid, VideoSource(np.broadcast_to(levels, (seconds, 32, 32, 3)), 1), self.SETTINGS, 2.0)
 
     def test_rows_hold_caption_window_clips_and_scaled_scores(self):
         scorer = FakeScorer()
@@ -96,7 +97,7 @@ class TestRecords:
             [self.sampled("a", 30), self.sampled("b", 12)],
             FakeCaptioner(["one", "two", "three", "four"]),
             scorer,
-            get_form("release"),
+            self.SETTINGS,
         )
         assert [record["vid"] for record in records] == ["a", "b"]
         assert [row["query"] for record in records for row in record["rows"]] == ["one", "two", "three", "four"]
@@ -104,27 +105,45 @@ class TestRecords:
         assert row["qid"] == "a_20.0_30.0"
         assert (row["vid"], row["duration"]) == ("a", 30.0)
         assert row["relevant_windows"] == [[20.0, 30.0]]
-        assert row["relevant_clip_ids"] == [10, 11, 12, 13, 14]
+        # The last clip, 14, is lost.
+        assert row["relevant_clip_ids"] == [10, 11, 12, 13]
         # Clip i is the picture before second 2 i + 1, number 2 i, of the brightness 16 i.
-        scale = get_form("release").saliency
-        assert row["saliency_scores"] == [[round(scale(16 * index / 255), 4)] for index in range(10, 15)]
-        assert scorer.captions == ["one"] * 5 + ["two"] * 5 + ["three"] * 5 + ["four"] * 6
+        scale = self.SETTINGS.rules.saliency
+        assert row["saliency_scores"] == [[round(scale(16 * index / 255), 4)] for index in range(10, 14)]
+        assert scorer.captions == ["one"] * 5 + ["two"] * 5 + ["three"] * 4 + ["four"] * 5
 
     def test_empty_and_repeated_captions_are_dropped_and_counted(self):
         captions = ["A dog.", "", "a  dog", "a cat"]
         record, other = make_records(
-            [self.sampled("a", 30), self.sampled("b", 12)], FakeCaptioner(captions), FakeScorer(), get_form("release")
+            [self.sampled("a", 30), self.sampled("b", 12)], FakeCaptioner(captions), FakeScorer(), self.SETTINGS
         )
         assert [row["query"] for row in record["rows"]] == ["A dog."]
         assert (record["empty"], record["duplicates"]) == (1, 1)
         assert [row["query"] for row in other["rows"]] == ["a cat"]
+
+    def test_repeated_captions_are_kept_on_request_and_empty_ones_are_not(self):
+        settings = dataclasses.replace(self.SETTINGS, keep_duplicates=True)
+        (record,) = make_records([self.sampled("a", 40)], FakeCaptioner(["a", ".", "", "a"]), FakeScorer(), settings)
+        assert [row["qid"] for row in record["rows"]] == ["a_0.0_10.0", "a_30.0_40.0"]
+        assert (record["empty"], record["duplicates"]) == (2, 0)
+
+    def test_an_interval_without_a_clip_has_a_moment_alone(self):
+        (record,) = make_records([self.sampled("a", 4)], FakeCaptioner(["one", "two"]), FakeScorer(), self.SETTINGS)
+        assert record["rows"][0]["relevant_clip_ids"] == [0]
+        assert record["rows"][1] == {
+            "qid": "a_2.0_4.0",
+            "query": "two",
+            "duration": 4.0,
+            "vid": "a",
+            "relevant_windows": [[2.0, 4.0]],
+        }
 
     def test_the_same_caption_may_be_of_another_video(self):
         records = make_records(
             [self.sampled("a", 12), self.sampled("b", 12)],
             FakeCaptioner(["x", "x"]),
             FakeScorer(),
-            get_form("release"),
+            self.SETTINGS,
         )
         assert [len(record["rows"]) for record in records] == [1, 1]
 
@@ -145,7 +164,8 @@ class TestCorpus:
         for row in rows:
             ((start, end),) = row["relevant_windows"]
             assert row["qid"] == f"{row['vid']}_{start}_{end}"
-            clips = list(range(math.floor(start / 2), math.ceil(end / 2)))
+            is_last = end == math.floor(row["duration"])
+            clips = list(range(math.floor(start / 2), math.ceil(end / 2) - is_last))
             assert row["relevant_clip_ids"] == clips
             assert [len(scores) for scores in row["saliency_scores"]] == [1] * len(clips)
             assert all(math.e <= score <= math.exp(2.5) + 1e-4 for (score,) in row["saliency_scores"])
@@ -186,13 +206,13 @@ class TestCorpus:
         fewer = {vid: video for vid, video in find_videos(videos).items() if vid in ("v1", "v2")}
         captioner = Captioner.from_pretrained(models / "captioner", generation=GENERATION)
         scorer = MatchingScorer.from_pretrained(models / "scorer")
-        generate_corpus(fewer, tmp_path / "out", captioner, scorer, progress=False, **FRAME_SIZES)
+        generate_corpus(fewer, tmp_path / "out", captioner, scorer, CorpusSettings(**FRAME_SIZES), QUIET)
         rows = read_annotations(tmp_path / "out" / "corpus.jsonl", "pretraining")
         assert {row["vid"] for row in rows} == {"v1", "v2"}
 
     def test_other_settings_are_refused_and_named(self, whole, videos, models):
         with pytest.raises(SettingsMismatchError, match=r"clip_length is 2\.0 there and 1\.0 now"):
-            run(videos, whole[0], models, clip_length=1)
+            run(videos, whole[0], models, ExtractionSettings(clip_length=1, progress=False))
         with pytest.raises(SettingsMismatchError, match=r"max_duration is 500\.0 there and None now"):
             run(videos, whole[0], models, max_duration=math.inf)
 
@@ -209,7 +229,7 @@ class TestCorpus:
         captioner = Captioner.from_pretrained(models / "captioner")
         scorer = SimilarityScorer.from_pretrained(models / "scorer")
         chosen = {vid: video for vid, video in find_videos(videos).items() if vid == "v1"}
-        summary = generate_corpus(chosen, tmp_path, captioner, scorer, "paper", progress=False, **FRAME_SIZES)
+        summary = generate_corpus(chosen, tmp_path, captioner, scorer, CorpusSettings("paper", **FRAME_SIZES), QUIET)
         rows = read_annotations(summary.path, "pretraining")
         assert rows[0]["qid"] == "v1_0.0_10.0"
         assert all(-1 <= score <= 1 for row in rows for (score,) in row["saliency_scores"])
@@ -217,7 +237,7 @@ class TestCorpus:
     def test_form_and_scorer_must_fit(self, videos, models, tmp_path):
         scorer = MatchingScorer.from_pretrained(models / "scorer")
         with pytest.raises(ValueError, match="scores by similarity, this scorer by matching"):
-            generate_corpus(find_videos(videos), tmp_path, FakeCaptioner([]), scorer, "paper")
+            generate_corpus(find_videos(videos), tmp_path, FakeCaptioner([]), scorer, CorpusSettings("paper"))
         with pytest.raises(ValueError, match="no videos"):
             generate_corpus({}, tmp_path, FakeCaptioner([]), scorer)
 
@@ -276,7 +296,7 @@ class TestDisk:
             real_fsync(descriptor)
 
         monkeypatch.setattr(os, "fsync", full_at_second)
-        with pytest.raises(OSError, match=r"No space left on device; what is done so far is kept.*part-00000"):
+        with pytest.raises(OSError, match=r"No space left on device; finished videos are kept.*part-00000"):
             run(videos, tmp_path, models)
         monkeypatch.setattr(os, "fsync", real_fsync)
         run(videos, tmp_path, models)
@@ -286,7 +306,7 @@ class TestDisk:
         shutil.copytree(whole[0], tmp_path / "out")
         (tmp_path / "out" / "corpus.jsonl").unlink()
         (tmp_path / "out" / "corpus.jsonl").mkdir()
-        with pytest.raises(OSError, match=r"what is done so far is kept.*corpus\.jsonl"):
+        with pytest.raises(OSError, match=r"corpus\.jsonl"):
             run(videos, tmp_path / "out", models)
         assert not list((tmp_path / "out").glob("*.tmp"))
         (tmp_path / "out" / "corpus.jsonl").rmdir()
@@ -302,5 +322,5 @@ class TestDisk:
         shutil.copytree(whole[0], tmp_path / "out")
         part = tmp_path / "out" / "corpus_parts" / "part-00000.jsonl"
         part.write_text("nonsense\n" + part.read_text())
-        with pytest.raises(ValueError, match=r"part-00000\.jsonl:1 is no record"):
+        with pytest.raises(ValueError, match=r"part-00000\.jsonl:1 is not the record"):
             run(videos, tmp_path / "out", models)

@@ -63,14 +63,23 @@ class TestVids:
         path.write_text('\ufeff{"vid": "a", "saliency_scores": "whatever"}\n\n{"vid": "b"}\n{"vid": "a"}\n')
         assert read_vids(path) == {"a", "b"}
 
-    @pytest.mark.parametrize("line", ["{", "[]", "3", '{"qid": 1}'])
-    def test_a_line_without_one_is_named(self, tmp_path, line):
+    @pytest.mark.parametrize(
+        ("line", "fault"),
+        [
+            ("{", "not JSON"),
+            ("[]", "expected a JSON object, found list"),
+            ("3", "expected a JSON object, found int"),
+            ('{"qid": 1}', "expected a video id as `vid`, found None"),
+            ('{"vid": ["a"]}', "expected a video id"),
+        ],
+    )
+    def test_a_line_without_one_is_named(self, tmp_path, line, fault):
         path = tmp_path / "val.jsonl"
         path.write_text('{"vid": "a"}\n' + line)
-        with pytest.raises(AnnotationError, match=r"val\.jsonl:2: no JSON object with a 'vid'"):
+        with pytest.raises(AnnotationError, match=rf"val\.jsonl:2: {fault}"):
             read_vids(path)
 
     def test_a_file_without_any_is_an_error(self, tmp_path):
         (tmp_path / "val.jsonl").write_text("\n")
-        with pytest.raises(AnnotationError, match="no videos are named"):
+        with pytest.raises(AnnotationError, match="names no videos"):
             read_vids(tmp_path / "val.jsonl")

@@ -1,13 +1,14 @@
 import itertools
+import json
 import math
 from fractions import Fraction
 
 import pytest
 
+from tests.support.golden import golden_folder
 from videolights_hf.corpus import get_form
 from videolights_hf.corpus.intervals import (
     Interval,
-    count_clips,
     interval_clips,
     paper_intervals,
     paper_saliency,
@@ -40,23 +41,11 @@ class TestPaper:
 
 
 class TestRelease:
-    def test_frames_are_ten_seconds_apart_and_intervals_share_the_whole_seconds(self):
-        intervals = release_intervals(149.9)
-        assert [float(interval.frame_time) for interval in intervals] == [5.0 + 10 * index for index in range(15)]
-        assert bounds(intervals)[-1] == pytest.approx((149 - 149 / 15, 149))
-        assert {interval.end - interval.start for interval in intervals} == {Fraction(149, 15)}
-
-    @pytest.mark.parametrize(
-        ("duration", "number"), [(10.2, 1), (14.9, 1), (15.0, 2), (126.0, 13), (150.0, 15), (154.99, 15)]
-    )
-    def test_there_are_as_many_as_frames_at_a_tenth_of_a_frame_a_second(self, duration, number):
-        assert len(release_intervals(duration)) == number
-
-    @pytest.mark.parametrize("duration", [1.0, 4.0, 10.1])
+    @pytest.mark.parametrize("duration", [4.6, 9.9, 10.0])
     def test_a_short_video_has_two_frames(self, duration):
         first, second = release_intervals(duration)
-        assert [float(first.frame_time), float(second.frame_time)] == pytest.approx([duration / 4, 3 * duration / 4])
         assert float(second.end) == math.floor(duration)
+        assert first.end == second.start
 
     def test_a_video_of_less_than_a_second_has_none(self):
         assert release_intervals(0.99) == []
@@ -64,13 +53,57 @@ class TestRelease:
     def test_one_interval_begins_where_the_last_ended(self):
         intervals = release_intervals(127.3)
         assert all(one.end == other.start for one, other in itertools.pairwise(intervals))
+        assert {interval.end - interval.start for interval in intervals} == {Fraction(127, 13)}
 
-    @pytest.mark.parametrize(
-        ("probability", "saliency"),
-        [(0.0, math.e), (0.4, math.e), (0.5, math.exp(1.25)), (0.8, math.exp(2)), (1.0, math.exp(2.5))],
-    )
+    def test_other_lengths_on_request(self):
+        assert len(release_intervals(60.0, 20.0)) == 3
+
+
+GOLDEN = json.loads((golden_folder("data") / "pretraining_release.json").read_text())
+# Below a second there is no moment that an annotation could name.
+GOLDEN_VIDEOS = [video for video in GOLDEN["videos"] if video["duration"] > 10.1 and not video["skipped"]]
+
+
+class TestGolden:
+    """What the released code made of videos whose pictures spell their number."""
+
+    @pytest.mark.parametrize("video", GOLDEN_VIDEOS, ids=lambda video: str(video["duration"]))
+    def test_intervals_and_their_clips_are_those_of_the_release(self, video):
+        intervals = release_intervals(video["duration"])
+        assert bounds(intervals) == [pytest.approx(row["window"]) for row in video["intervals"]]
+        clips = [list(interval_clips(item, video["num_clips"], 2.0, keeps_last=False)) for item in intervals]
+        ids = [row["exact_clip_ids"] for row in video["intervals"]]
+        assert clips == [list(range(first[0], first[1] + 1)) if first else [] for first in ids]
+
+    @pytest.mark.parametrize("video", GOLDEN_VIDEOS, ids=lambda video: str(video["duration"]))
+    def test_captioned_frames_are_those_of_the_release(self, video):
+        # Frame n is on show from n / fps on; wanted is the last one that began before the time.
+        rate = Fraction(video["fps"])
+        times = [interval.frame_time for interval in release_intervals(video["duration"])]
+        assert [math.ceil(time * rate) - 1 for time in times] == video["captioned_frames"]
+
+    def test_videos_of_more_than_500_whole_seconds_are_skipped(self):
+        longest = get_form("release").max_duration
+        assert longest == GOLDEN["max_duration_after_floor"]
+        assert {math.floor(video["duration"]) > longest for video in GOLDEN["videos"] if video["skipped"]} == {True}
+
+    @pytest.mark.parametrize(("probability", "saliency"), GOLDEN["saliency"])
     def test_saliency_is_flat_and_then_exponential(self, probability, saliency):
-        assert release_saliency(probability) == pytest.approx(saliency)
+        assert release_saliency(probability) == pytest.approx(saliency, rel=1e-6)
+
+    def test_models_prompt_and_lengths_are_those_of_the_release(self):
+        form, captioner = get_form("release"), GOLDEN["captioner"]
+        assert form.prompt == captioner["prompt"]
+        own = captioner["prompt_tokens"]
+        assert form.generation == {
+            "num_beams": captioner["num_beams"],
+            "do_sample": captioner["do_sample"],
+            "min_new_tokens": captioner["min_length"] - own,
+            "max_new_tokens": captioner["max_length"] - own,
+        }
+        assert (form.caption_frame_size, form.crops_captioned) == (GOLDEN["frame_size"], True)
+        assert "base" in form.scorer
+        assert GOLDEN["scorer"]["type"] == "base"
 
 
 class TestClips:
@@ -88,12 +121,13 @@ class TestClips:
     def test_none_is_past_the_last_clip(self):
         assert list(interval_clips(an_interval(140, 151), 75, 2.0)) == [70, 71, 72, 73, 74]
 
-    def test_a_split_second_at_the_end_has_none(self):
-        assert not interval_clips(paper_intervals(150.02)[-1], count_clips(150.02, 2.0), 2.0)
+    def test_the_last_one_is_lost_on_request(self):
+        assert list(interval_clips(an_interval(140, 150), 75, 2.0, keeps_last=False)) == [70, 71, 72, 73]
+        assert list(interval_clips(an_interval(130, 140), 75, 2.0, keeps_last=False)) == [65, 66, 67, 68, 69]
+        assert not interval_clips(an_interval(2, 4), 2, 2.0, keeps_last=False)
 
-    @pytest.mark.parametrize(("duration", "number"), [(0.3, 1), (150.0, 75), (150.9, 75), (151.0, 76)])
-    def test_number_of_clips(self, duration, number):
-        assert count_clips(duration, 2.0) == number
+    def test_a_split_second_at_the_end_has_none(self):
+        assert not interval_clips(paper_intervals(150.02)[-1], 75, 2.0)
 
 
 def test_unknown_form_is_answered_with_the_nearest():

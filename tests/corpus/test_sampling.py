@@ -6,12 +6,17 @@ import numpy as np
 import pytest
 
 from tests.support.videos import gray_frames, numbered_frames, read_number, write_video
-from videolights_hf.corpus.intervals import get_form
-from videolights_hf.corpus.sampling import SamplingSettings, sample_video
+from videolights_hf.corpus import CorpusSettings
+from videolights_hf.corpus.sampling import SampledVideo
+from videolights_hf.corpus.sampling import sample_video as sample
 from videolights_hf.video.reader import FrameRequirement, VideoReader, VideoReadError, VideoSource
 
-RELEASE = SamplingSettings(get_form("release"), 10.0, 2.0, 48, 24, 500.0)
-PAPER = replace(RELEASE, form=get_form("paper"), max_duration=math.inf)
+RELEASE = CorpusSettings("release", caption_frame_size=48, clip_frame_size=24)
+PAPER = replace(RELEASE, form="paper")
+
+
+def sample_video(vid: str, video: VideoSource, settings: CorpusSettings) -> SampledVideo:
+    return sample(vid, video, settings, clip_length=2.0)
 
 
 def numbered_video(seconds: float, fps: int = 4, width: int = 64) -> VideoSource:
@@ -47,24 +52,33 @@ class TestRelease:
         # At 4 pictures a second, number n is shown from n / 4 s on.
         assert [read_number(frame) for frame in video.captioned] == [19, 59, 99]
         assert {index: read_number(frame) for index, frame in video.clip_frames.items()} == {
-            index: 8 * index + 3 for index in range(15)
+            index: 8 * index + 3 for index in range(14)
         }
-        assert [list(clips) for clips in video.clips] == [[*range(5)], [*range(5, 10)], [*range(10, 15)]]
+        assert [list(clips) for clips in video.clips] == [[*range(5)], [*range(5, 10)], [*range(10, 14)]]
 
-    def test_captioned_frames_are_whole_and_scored_ones_square(self):
+    def test_the_last_clip_is_kept_on_request(self):
+        video = sample_video("v", numbered_video(30), replace(RELEASE, keep_last_clip=True))
+        assert list(video.clips[-1]) == [*range(10, 15)]
+
+    def test_captioned_frames_are_center_squares_and_so_are_scored_ones(self):
         video = sample_video("v", numbered_video(12, width=96), RELEASE)
-        assert video.captioned[0].shape == (48, 96, 3)
+        assert video.captioned[0].shape == (48, 48, 3)
         assert {frame.shape for frame in video.clip_frames.values()} == {(24, 24, 3)}
 
     def test_a_video_over_the_longest_duration_is_not_decoded(self):
         video = sample_video("v", numbered_video(30), replace(RELEASE, max_duration=29.9))
-        assert video.is_too_long
+        assert video.skipped == "too_long"
         assert not video.intervals
-        assert not sample_video("v", numbered_video(30), replace(RELEASE, max_duration=30)).is_too_long
+        assert sample_video("v", numbered_video(30), replace(RELEASE, max_duration=30)).skipped is None
+
+    def test_the_duration_counts_in_whole_seconds(self):
+        video = sample_video("v", numbered_video(20.75), replace(RELEASE, max_duration=20))
+        assert (video.duration, video.skipped) == (20.0, None)
+        assert float(video.intervals[-1].end) == 20.0
 
     def test_a_video_of_half_a_second_has_nothing_to_caption(self):
         video = sample_video("v", numbered_video(0.5), RELEASE)
-        assert not video.is_too_long
+        assert video.skipped == "too_short"
         assert video.captioned == []
 
     def test_a_video_of_a_second_has_one_clip_for_both_captions(self):
@@ -83,8 +97,14 @@ class TestPaper:
         assert [float(interval.end) for interval in video.intervals] == [10, 20]
         assert len(video.captioned) == 2
 
+    def test_captioned_frames_are_whole_and_long_videos_are_not_skipped(self):
+        video = sample_video("v", numbered_video(12, width=96), PAPER)
+        assert video.captioned[0].shape == (48, 96, 3)
+        frames = VideoSource(numbered_frames(range(2)), 1 / 300)
+        assert sample_video("v", frames, replace(PAPER, interval_length=300)).skipped is None
 
-@pytest.mark.parametrize("name", ["interval_length", "clip_length", "caption_frame_size", "max_duration"])
+
+@pytest.mark.parametrize("name", ["interval_length", "clip_frame_size", "caption_frame_size", "max_duration"])
 @pytest.mark.parametrize("value", [0, -1, math.nan])
 def test_sizes_that_are_not_positive_are_refused(name, value):
     with pytest.raises(ValueError, match=f"`{name}` must be positive"):

@@ -127,7 +127,7 @@ class TestBoth:
         assert score == pytest.approx(expected, abs=0.05)
 
     def test_frames_and_captions_must_be_pairs(self, scorer_class, blip):
-        with pytest.raises(ValueError, match="3 frames and 2 captions are no pairs"):
+        with pytest.raises(ValueError, match="3 frames and 2 captions do not pair up"):
             scorer_class.from_pretrained(blip).score(FRAMES, CAPTIONS[:2])
 
     def test_a_captioner_is_no_scorer(self, scorer_class, tmp_path):
@@ -137,4 +137,4 @@ class TestBoth:
 
 def test_unknown_kind_of_score_is_answered_with_the_nearest():
     with pytest.raises(ValueError, match="Did you mean 'matching'"):
-        get_scorer_class("matchin")
+        get_scorer_class("match")

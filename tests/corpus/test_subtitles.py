@@ -63,6 +63,17 @@ class TestSubRip:
         text = "00:01,000 --> 00:02,000\n♪ <i>...</i> ♪\n\n00:03,000 --> 00:04,000\n"
         assert [text for _, _, text in cues_of(tmp_path, "v.srt", text)] == ["", ""]
 
+    @pytest.mark.parametrize("number", ["{}\n", ""])
+    def test_cues_without_empty_lines_between_them_stay_apart(self, tmp_path, number):
+        lines = [
+            f"{number.format(index + 1)}00:0{index},000 --> 00:0{index + 1},000\nline {index}" for index in range(3)
+        ]
+        assert cues_of(tmp_path, "v.srt", "\n".join(lines)) == [(i, i + 1, f"line {i}") for i in range(3)]
+
+    def test_a_number_that_is_said_is_no_label(self, tmp_path):
+        text = "00:01,0 --> 00:02,0\nhow many\n7\n00:03,0 --> 00:04,0\nso many\n"
+        assert cues_of(tmp_path, "v.srt", text) == [(1, 2, "how many 7"), (3, 4, "so many")]
+
     def test_text_that_is_no_tag_stays(self, tmp_path):
         assert cues_of(tmp_path, "v.srt", "00:01,0 --> 00:02,0\n1 < 2 and 3 > 2\n") == [(1, 2, "1 < 2 and 3 > 2")]
 
@@ -73,6 +84,15 @@ class TestWebVtt:
             (1.5, 3.0, "Hello there"),
             (360000.0, 360001.0, "late <b> text"),
         ]
+
+    @pytest.mark.parametrize("header", ["WEBVTT", "WEBVTT\nKind: captions\nLanguage: en", "WEBVTT\t- made by hand"])
+    def test_the_header_ends_where_the_first_times_are(self, tmp_path, header):
+        text = f"{header}\n00:01.000 --> 00:02.000\nhello\n00:03.000 --> 00:04.000\nsecond line\n"
+        assert cues_of(tmp_path, "v.vtt", text) == [(1.0, 2.0, "hello"), (3.0, 4.0, "second line")]
+
+    def test_names_of_cues_are_no_text_without_empty_lines_either(self, tmp_path):
+        text = "WEBVTT\n\nintro\n00:01.000 --> 00:02.000\nhello\noutro\n00:03.000 --> 00:04.000\nbye\n"
+        assert cues_of(tmp_path, "v.vtt", text) == [(1.0, 2.0, "hello"), (3.0, 4.0, "bye")]
 
     def test_another_kind_of_file_is_refused(self, tmp_path):
         with pytest.raises(SubtitleError, match=r"v\.vtt:1: a WebVTT file begins with WEBVTT"):
@@ -95,7 +115,8 @@ class TestJsonLines:
         ("line", "fault"),
         [
             ("{", "not JSON"),
-            ("[]", "a JSON object is needed"),
+            ("[]", "expected a JSON object, found list"),
+            ("[" * 100_000, "nested too deeply"),
             ('{"start": 1, "end": 2}', "'text' is missing"),
             ('{"text": "a", "end": 2}', "'start' must be a number"),
             ('{"text": "a", "start": 1}', "'duration' must be a number"),
@@ -103,6 +124,8 @@ class TestJsonLines:
             ('{"text": "a", "start": 1, "end": 2, "vid": 3}', "'vid' must be a non-empty string"),
             ('{"text": "a", "start": 3, "end": 2}', r"ends \(2 s\) before it starts \(3 s\)"),
             ('{"text": "a", "start": -1, "end": 2}', "before it starts"),
+            ('{"text": "a", "start": NaN, "end": 2}', "'start' must be a number"),
+            (f'{{"text": "a", "start": 1{"0" * 400}, "end": 2}}', "'start' must be a number"),
         ],
     )
     def test_faults_are_named_with_their_line(self, tmp_path, line, fault):
@@ -120,6 +143,12 @@ class TestFaults:
         assert "v.srt:6: it ends (4 s) before it starts (5 s)" in second + third
         assert any("v.srt:9: 'stray' belongs to no cue" in problem for problem in (second, third))
 
+    def test_damaged_times_within_a_cue_are_named(self, tmp_path):
+        text = "00:01,000 --> 00:02,000\none\n00:61:00,000 --> 00:62:00,000\ntwo\n" + "9" * 400 + ":00:00,000 --> 1\n"
+        with pytest.raises(SubtitleError) as caught:
+            read(tmp_path, "v.srt", text)
+        assert [problem.split(": ")[0][-7:] for problem in caught.value.problems] == ["v.srt:3", "v.srt:5"]
+
     @pytest.mark.parametrize(("name", "text"), [("v.srt", ""), ("v.vtt", "WEBVTT\n\n"), ("v.jsonl", "\n\n")])
     def test_a_file_without_cues(self, tmp_path, name, text):
         with pytest.raises(SubtitleError, match="no cues"):
@@ -130,7 +159,7 @@ class TestFaults:
             read(tmp_path, "v.srt", "1\n00:00:01,000 --> 00:00:02,000\ncaf\u00e9\n".encode("latin-1"))
 
     def test_another_ending(self, tmp_path):
-        with pytest.raises(ValueError, match=r"the endings are \.srt, \.vtt, \.jsonl"):
+        with pytest.raises(ValueError, match=r"its extension must be \.srt, \.vtt, \.jsonl"):
             read(tmp_path, "v.txt", "a")
 
 
@@ -172,7 +201,21 @@ class TestRollingCaptions:
         ("abc.en.vtt", "abc"),
         ("abc.en-US.vtt", "abc"),
         ("j7rJstUseKg_360.0_510.0.srt", "j7rJstUseKg_360.0_510.0"),
+        ("abc.EN.srt", "abc"),
+        ("abc.en_US.srt", "abc"),
+        ("abc.english.srt", "abc"),
+        ("abc.en.forced.srt", "abc"),
+        ("abc.mp4.en.srt", "abc"),
+        ("trip.day.srt", "trip.day"),
+        ("my.movie.file.srt", "my.movie.file"),
+        ("song.v2.srt", "song.v2"),
+        (".en.srt", ".en"),
     ],
 )
-def test_the_video_is_the_name_without_ending_and_language(name, vid):
+def test_the_video_is_the_name_without_extension_and_language(name, vid):
     assert subtitle_vid(name) == vid
+
+
+def test_the_longest_name_of_a_video_wins():
+    assert subtitle_vid("trip.no.en.srt", ["trip", "trip.no"]) == "trip.no"
+    assert subtitle_vid("trip.no.en.srt", ["trip"]) == "trip"

@@ -5,19 +5,22 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
-import sys
 
 import pytest
 from transformers import pipeline
 from typer.testing import CliRunner
 
-from examples import generate_pretraining_data, train
+from examples import generate_pretraining_data as script
+from examples import train
 from tests.support.tiny_backbones import make_tiny_clip
 from tests.support.tiny_captioners import save_blip_captioner, save_blip_retrieval
 from videolights_hf import VideoLightsProcessor
+from videolights_hf.common.processes import Processes
+from videolights_hf.corpus import CorpusModels, CorpusSettings, PretrainingSources, generate_pretraining_data
 from videolights_hf.data import get_dataset_spec, load_feature_dataset, read_annotations, read_backbone_checkpoints
 from videolights_hf.data.tables import decode_array
 from videolights_hf.demo import make_world
+from videolights_hf.extraction import ExtractionSettings, SettingsMismatchError
 
 PRETRAINING = dataclasses.replace(get_dataset_spec("pretraining"), clip_length=1.0)
 WIDTHS = {"video_backbones": [["clip", 24]], "text_backbones": [["clip", 32]]}
@@ -57,22 +60,23 @@ def world(tmp_path_factory):
     return root
 
 
-def generate(world, output, monkeypatch, *options, annotated=True):
-    command = ["generate_pretraining_data.py", world / "videos", output, "--device", "cpu", "--clip-length", 1]
-    if annotated:
-        command += ["--annotations", f"train={world}/train.jsonl", f"val={world}/val.jsonl"]
-    command += [
-        "--captioner",
-        world / "captioner",
-        "--scorer",
-        world / "scorer",
-        "--checkpoints",
-        f"clip={world}/clip",
-    ]
-    command += ["--caption-frame-size", 48, "--clip-frame-size", 48]
-    command += ["--generation", "do_sample=true", "num_beams=1", "max_new_tokens=4", *options]
-    monkeypatch.setattr(sys, "argv", list(map(str, command)))
-    generate_pretraining_data.main()
+def generate(world, output, lines=None, annotated=True, models=None, backbones=True, corpus=None, **sources):
+    """Make the data by what the script calls, with settings that are quick; the lines it reports go to a list."""
+    annotations = {split: world / f"{split}.jsonl" for split in ("train", "val")} if annotated else {}
+    generation = {"do_sample": True, "num_beams": 1, "min_new_tokens": 1, "max_new_tokens": 4}
+    generate_pretraining_data(
+        PretrainingSources(**{"videos": world / "videos", "annotations": annotations, **sources}),
+        output,
+        CorpusSettings(**{"caption_frame_size": 48, "clip_frame_size": 48, **(corpus or {})}),
+        CorpusModels(world / "captioner", world / "scorer", **{"generation": generation, **(models or {})}),
+        ExtractionSettings(
+            clip_length=1,
+            checkpoints={"clip": str(world / "clip")} if backbones else {},
+            processes=Processes.current("cpu"),
+            progress=False,
+        ),
+        report=(lines if lines is not None else []).append,
+    )
 
 
 def run_training(*options):
@@ -85,8 +89,7 @@ def run_training(*options):
 def out(world, tmp_path_factory):
     """What the first command wrote."""
     folder = tmp_path_factory.mktemp("out")
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        generate(world, folder, monkeypatch)
+    generate(world, folder)
     return folder
 
 
@@ -121,70 +124,90 @@ class TestThreeCommands:
         (row,) = (row for row in load_feature_dataset(out / "dataset")["videos"] if row["vid"] == "validation_0_00000")
         assert len(result["saliency"]) == row["num_clips"]
 
-    def test_first_repeated_changes_nothing(self, out, world, monkeypatch, capsys):
+    def test_first_repeated_changes_nothing(self, out, world):
         files = [path for path in out.rglob("*") if path.is_file()]
         before = {path: path.read_bytes() for path in files}
-        generate(world, out, monkeypatch)
+        lines = []
+        generate(world, out, lines)
         assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
-        printed = capsys.readouterr().out
+        printed = "\n".join(lines)
         assert "4 videos in" in printed
         assert "1 left out: 1 in evaluation splits, 0 of their source" in printed
         assert "not captioned: broken" in printed
 
 
 class TestOptions:
-    def test_videos_of_excluded_files_are_not_captioned(self, world, tmp_path, monkeypatch, capsys):
-        exclude = ["--exclude", world / "val.jsonl", "--captions-only"]
-        generate(world, tmp_path, monkeypatch, *exclude, annotated=False)
+    def test_videos_of_excluded_files_are_not_captioned(self, world, tmp_path):
+        lines = []
+        generate(world, tmp_path, lines, annotated=False, backbones=False, exclude=[world / "val.jsonl"])
         vids = {row["vid"] for row in read_annotations(tmp_path / "corpus.jsonl", PRETRAINING)}
         assert vids == {"train_0_00000", "train_0_00001"}
         assert not (tmp_path / "dataset").exists()
-        assert "1 left out" in capsys.readouterr().out
+        assert "1 left out" in lines[0]
 
-    def test_form_of_the_paper_scores_by_similarity(self, world, tmp_path, monkeypatch):
-        generate(world, tmp_path, monkeypatch, "--form", "paper", "--captions-only")
+    def test_form_of_the_paper_scores_by_similarity(self, world, tmp_path):
+        generate(world, tmp_path, backbones=False, corpus={"form": "paper"})
         settings = json.loads((tmp_path / "corpus_settings.json").read_text())
         assert settings["scorer"]["scoring"] == "similarity"
-        assert settings["captioner"]["generation"] == {"max_new_tokens": 4, "num_beams": 1, "do_sample": True}
+        assert settings["captioner"]["prompt"] is None
+
+    def test_form_of_the_release_has_its_prompt_and_lengths(self, world, tmp_path):
+        captioner, scorer = CorpusModels(world / "captioner", world / "scorer").load(CorpusSettings(), "cpu")
+        assert (captioner.prompt, scorer.scoring) == ("a picture of ", "matching")
+        assert captioner.generation == {
+            "num_beams": 3,
+            "do_sample": False,
+            "min_new_tokens": 6,
+            "max_new_tokens": 26,
+        }
+
+    def test_script_does_the_same(self, out, world, tmp_path, capsys):
+        shutil.copytree(out, tmp_path / "out")
+        options = {"captioner": str(world / "captioner"), "scorer": str(world / "scorer"), "device": "cpu"}
+        with pytest.raises(SettingsMismatchError, match=r"clip_length is 1\.0 there and 2\.0 now"):
+            script.main(str(world / "videos"), tmp_path / "out", exclude=[f"{world}/val.jsonl"], **options)
+        assert "4 videos in" in capsys.readouterr().out
 
 
 class TestFaults:
     @pytest.mark.parametrize(
         ("options", "message"),
         [
-            (["--form", "relese"], "Did you mean 'release'"),
-            (["--backbones", "clop"], "Did you mean 'clip'"),
-            (["--dataset", "qvhighlight"], "Did you mean 'qvhighlights'"),
-            (["--captioner", "/nowhere"], "no folder /nowhere to load the captioner from"),
-            (["--generation", "num_beems=2"], "Did you mean 'num_beams'"),
-            (["--exclude", "/nowhere.jsonl"], r"nowhere\.jsonl"),
-            (["--interval-length", "0"], "`interval_length` must be positive"),
-            (["--batch-size", "0"], "batch size must be at least 1"),
-            (["--annotations", "pretrain=/x.jsonl"], "'pretrain' is the one that is made"),
+            ({"corpus": {"form": "relese"}}, "Did you mean 'release'"),
+            ({"dataset": "qvhighlight"}, "Did you mean 'qvhighlights'"),
+            ({"exclude": ["/nowhere.jsonl"]}, r"nowhere\.jsonl"),
+            ({"corpus": {"interval_length": 0}}, "`interval_length` must be positive"),
+            ({"models": {"generation": {"num_beems": 2}}}, "Did you mean 'num_beams'"),
+            ({"models": {"batch_size": 0}}, "batch size must be at least 1"),
+            ({"annotations": {"pretrain": "/x.jsonl"}}, "'pretrain' is made here"),
         ],
     )
-    def test_are_one_clear_line(self, world, tmp_path, monkeypatch, options, message):
-        with pytest.raises(SystemExit, match=rf"^error: .*{message}"):
-            generate(world, tmp_path, monkeypatch, *options)
+    def test_are_found_before_anything_is_captioned(self, world, tmp_path, options, message):
+        with pytest.raises((ValueError, OSError), match=message):
+            generate(world, tmp_path, **options)
         assert not (tmp_path / "corpus.jsonl").exists()
 
-    def test_all_videos_left_out(self, world, tmp_path, monkeypatch):
+    def test_a_captioner_that_is_nowhere(self, world, tmp_path):
+        with pytest.raises(OSError, match="no folder /nowhere to load the captioner from"):
+            CorpusModels("/nowhere").load(CorpusSettings(), "cpu")
+
+    def test_all_videos_left_out(self, world, tmp_path):
         (tmp_path / "videos").mkdir()
         for video in (world / "videos").glob("*_0_*.mp4"):
             shutil.copy(video, tmp_path / "videos")
-        exclude = ["--exclude", world / "val.jsonl", world / "train.jsonl"]
-        with pytest.raises(SystemExit, match="All 3 videos are left out"):
-            generate(tmp_path, tmp_path / "out", monkeypatch, *exclude, annotated=False)
+        exclude = [world / "val.jsonl", world / "train.jsonl"]
+        with pytest.raises(ValueError, match="All 3 videos are left out"):
+            generate(world, tmp_path / "out", annotated=False, videos=tmp_path / "videos", exclude=exclude)
 
-    def test_no_videos_at_all(self, world, tmp_path, monkeypatch):
+    def test_no_videos_at_all(self, world, tmp_path):
         (tmp_path / "videos").mkdir()
-        with pytest.raises(SystemExit, match="No videos found in"):
-            generate(tmp_path, tmp_path / "out", monkeypatch, annotated=False)
+        with pytest.raises(ValueError, match="No videos found in"):
+            generate(world, tmp_path / "out", annotated=False, videos=tmp_path / "videos")
 
-
-def test_splits_that_contradict_each_other_are_found_before_anything_is_captioned(world, tmp_path, monkeypatch):
-    row = json.loads((world / "train.jsonl").read_text().splitlines()[0])
-    (tmp_path / "other.jsonl").write_text(json.dumps({**row, "query": "something else"}) + "\n")
-    with pytest.raises(SystemExit, match="Number the queries of all splits through"):
-        generate(world, tmp_path / "out", monkeypatch, "--annotations", f"other={tmp_path}/other.jsonl")
-    assert not (tmp_path / "out").exists()
+    def test_splits_that_contradict_each_other(self, world, tmp_path):
+        row = json.loads((world / "train.jsonl").read_text().splitlines()[0])
+        (tmp_path / "other.jsonl").write_text(json.dumps({**row, "query": "something else"}) + "\n")
+        annotations = {"train": world / "train.jsonl", "other": tmp_path / "other.jsonl"}
+        with pytest.raises(ValueError, match="Number the queries of all splits through"):
+            generate(world, tmp_path / "out", annotations=annotations)
+        assert not (tmp_path / "out").exists()

@@ -32,8 +32,8 @@ def inputs(tmp_path_factory):
 
 def arguments(inputs, output):
     return [
-        str(inputs / "videos"), str(output / "features"), "--checkpoints", f"clip={inputs / 'clip'}", "--device", "cpu",
-        "--batch-size", "clip=7", "--dtype", "float32", "--annotations", f"val={inputs / 'val.jsonl'}",
+        str(inputs / "videos"), str(output / "features"), "--backbone", f"clip={inputs / 'clip'}", "--device", "cpu",
+        "--backbone-batch-size", "clip=7", "--stored-dtype", "float32", "--annotations", f"val={inputs / 'val.jsonl'}",
         "--dataset-output", str(output / "dataset"),
     ]  # fmt: skip
 

@@ -45,7 +45,7 @@ class TestWhere:
     def test_a_pattern(self, folder):
         assert list(find_videos(folder / "**" / "*.[Ww]*")) == ["a"]
         assert list(find_videos(f"{folder}/*.mp4")) == ["b"]
-        with pytest.raises(FileNotFoundError, match=r"No file fits the pattern .*\.avi"):
+        with pytest.raises(FileNotFoundError, match=r"No file matches the pattern .*\.avi"):
             find_videos(f"{folder}/*.avi")
 
     def test_a_list_of_paths_in_a_file(self, folder):
@@ -65,7 +65,7 @@ class TestWhere:
 
     def test_a_list_that_is_no_text_is_refused(self, folder):
         (folder / "video.bin").write_bytes(b"\xff\xfe\x00\x81")
-        with pytest.raises(ValueError, match="no text"):
+        with pytest.raises(ValueError, match="neither a video"):
             find_videos(folder / "video.bin")
 
     def test_what_is_not_there_is_named(self, tmp_path):

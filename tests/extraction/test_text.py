@@ -9,7 +9,7 @@ from tests.support.tiny_backbones import make_tiny_blip2, make_tiny_clip
 from videolights_hf.extraction import ExtractionSettings, SettingsMismatchError, extract_text_features
 from videolights_hf.extraction import text as text_module
 
-QUERIES = {3: "A dog runs.", "v_0_10": "Ein Bär, 日本!", 10: "x", 7: "a man in a red coat opens the door " * 2}
+QUERIES = {3: "A dog runs.", "v_0_10": "Zürich, 日本!", 10: "x", 7: "a man in a red coat opens the door " * 2}
 
 
 def extract(queries, output, *backbones, **settings):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import os
 import signal
@@ -12,13 +13,14 @@ from unittest import mock
 import torch
 
 from videolights_hf.common.processes import Processes
-from videolights_hf.corpus import Captioner, MatchingScorer, corpus, generate_corpus
+from videolights_hf.corpus import Captioner, CorpusSettings, MatchingScorer, corpus, generate_corpus
 from videolights_hf.corpus.journal import Journal
-from videolights_hf.extraction import find_videos
+from videolights_hf.extraction import ExtractionSettings, find_videos
 
 # Sampled, so that captions differ between frames, and show where a run's random numbers depend on its past.
 GENERATION = {"do_sample": True, "num_beams": 1, "max_new_tokens": 4}
 FRAME_SIZES = {"caption_frame_size": 40, "clip_frame_size": 40}
+QUIET = ExtractionSettings(progress=False)
 
 
 def kill_in_line(line: int) -> None:
@@ -39,13 +41,13 @@ def kill_in_line(line: int) -> None:
     Journal.append = append_half
 
 
-def run(videos: Path, output: Path, models: Path, **options):
-    """Make a corpus, three videos a chunk, with batches that share videos."""
+def run(videos: Path, output: Path, models: Path, settings: ExtractionSettings = QUIET, **options):
+    """Make a corpus, three videos per group, with batches that share videos."""
     captioner = Captioner.from_pretrained(models / "captioner", generation=GENERATION, batch_size=4)
     scorer = MatchingScorer.from_pretrained(models / "scorer", batch_size=7)
-    with mock.patch.object(corpus, "VIDEOS_PER_CHUNK", 3):
+    with mock.patch.object(corpus, "VIDEOS_PER_GROUP", 3):
         return generate_corpus(
-            find_videos(videos), output, captioner, scorer, progress=False, **FRAME_SIZES, **options
+            find_videos(videos), output, captioner, scorer, CorpusSettings(**FRAME_SIZES, **options), settings
         )
 
 
@@ -59,7 +61,8 @@ if __name__ == "__main__":
     if options.kill_in_line is not None:
         kill_in_line(options.kill_in_line)
     processes = Processes.current("cpu")
-    summary = run(options.videos, options.output, options.models, processes=processes)
+    settings = dataclasses.replace(QUIET, processes=processes)
+    summary = run(options.videos, options.output, options.models, settings)
     (options.output / f"seen-{processes.index}.json").write_text(
         json.dumps({"world_size": processes.count, "summary": str(summary)})
     )

@@ -7,7 +7,7 @@ are filled across videos.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,7 +54,7 @@ class VideoEncoder:
         videos: Iterable[VideoSource | VideoReader],
         group_size: int | None = None,
         on_progress: Callable[[int], None] | None = None,
-    ) -> Iterator[VideoFeatures | Exception]:
+    ) -> Generator[VideoFeatures | Exception, None, None]:
         """Encode videos, in order.
 
         Features depend, in their last digits, on the clips that share a batch. What shares a batch depends on the

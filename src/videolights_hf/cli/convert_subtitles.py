@@ -40,21 +40,12 @@ def convert_subtitles(
 
         videolights convert-subtitles subtitles/ asr.jsonl --videos videos/ --exclude val.jsonl --exclude test.jsonl
     """
-    from videolights_hf import corpus
+    from videolights_hf.corpus import generate_asr_corpus
 
     if (videos is None) == (not durations):
         raise typer.BadParameter("give either --videos or --durations", param_hint="--videos")
-    files = corpus.find_subtitles(subtitles)
-    excluded = {vid for path in exclude or [] for vid in corpus.read_vids(path)}
-    if videos is not None:
-        from videolights_hf.extraction import find_videos
-
-        seconds, failed = corpus.read_durations(find_videos(videos))
-        for failure in failed:
-            print_line("Failed", f"{failure.vid}: {failure.error}", typer.colors.YELLOW)
-    else:
-        seconds = {vid: value for path in durations or [] for vid, value in corpus.annotated_durations(path).items()}
-    kept, left_out = corpus.leave_out(seconds, excluded)
-    typer.echo(f"{len(seconds)} videos; {left_out}")
-    summary = corpus.convert_subtitles(files, kept, output)
-    typer.echo(f"Wrote {output}: {summary}")
+    corpus = generate_asr_corpus(subtitles, output, videos=videos, durations=durations or (), exclude=exclude or ())
+    for failure in corpus.failed:
+        print_line("Failed", f"{failure.vid}: {failure.error}", typer.colors.YELLOW)
+    typer.echo(f"{corpus.num_videos} videos; {corpus.left_out}")
+    typer.echo(f"Wrote {output}: {corpus.summary}")

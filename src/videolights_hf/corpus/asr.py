@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import glob
-import json
-import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..common.failures import Failure
+from ..common.json_lines import iterate_json_lines, write_json_lines
 from ..data.annotations import AnnotationError
+from ..extraction.sources import find_videos
 from ..video.reader import VideoSource
-from .exclusion import part_of
-from .journal import write_json_lines
-from .subtitles import SUBTITLE_ENDINGS, Cue, merge_rolling, read_subtitles
+from .exclusion import LeftOut, leave_out, part_of, read_vids, source_of
+from .subtitles import SUBTITLE_ENDINGS, Cue, SubtitleError, is_seconds, merge_rolling, read_subtitles
 
 _TIME_DIGITS = 3
 
@@ -47,18 +46,18 @@ class SubtitleSummary:
 
 
 def find_subtitles(source: str | os.PathLike) -> list[Path]:
-    """Subtitle files: one file, all in a folder and its sub-folders, or those of a pattern.
+    """Subtitle files: one file, all in a folder and its subfolders, or those of a pattern.
 
     Raises:
-        FileNotFoundError: If there is no such file or folder.
-        ValueError: If there are no subtitle files.
-        OSError: If the folder cannot be read.
+        FileNotFoundError: There is no such file or folder.
+        ValueError: There are no subtitle files.
+        OSError: The folder cannot be read.
     """
     path = Path(source)
     if path.is_file():
         return [path]
     if path.is_dir():
-        os.listdir(path)  # what cannot be read is no empty folder
+        os.listdir(path)  # raises if the folder cannot be read
         found = (file for file in path.rglob("*") if file.is_file())
     elif glob.has_magic(os.fspath(source)):
         found = (Path(match) for match in glob.glob(os.fspath(source), recursive=True))
@@ -66,7 +65,7 @@ def find_subtitles(source: str | os.PathLike) -> list[Path]:
         raise FileNotFoundError(f"There is no file or folder of subtitles {path}.")
     files = sorted(file for file in found if file.suffix.lower() in SUBTITLE_ENDINGS)
     if not files:
-        raise ValueError(f"No subtitles found in {source}: the endings are {', '.join(SUBTITLE_ENDINGS)}.")
+        raise ValueError(f"No subtitles found in {source}: their extensions are {', '.join(SUBTITLE_ENDINGS)}.")
     return files
 
 
@@ -77,61 +76,58 @@ def read_durations(videos: Mapping[str, VideoSource]) -> tuple[dict[str, float],
         try:
             durations[vid] = video.open().metadata.duration
         except (ValueError, OSError) as error:
-            failed.append(Failure(vid, str(video.video), str(error)))
+            failed.append(Failure.of(vid, video.video, error))
     return durations, failed
 
 
 def annotated_durations(path: str | os.PathLike) -> dict[str, float]:
-    """Lengths of videos, in seconds, as a file of annotations gives them; nothing else of it is looked at.
+    """Lengths of videos, in seconds, as an annotation file gives them; its other fields are ignored.
 
     Raises:
-        AnnotationError: Naming file and line, for a line that is no JSON object with a `vid` and a positive `duration`.
-        FileNotFoundError: If there is no such file.
+        AnnotationError: Naming file and line, for a line that is not a JSON object with a `vid` and a positive
+            `duration`; for a file without any.
+        OSError: The file cannot be read.
     """
     durations: dict[str, float] = {}
     problems = []
-    for number, line in enumerate(Path(path).read_bytes().splitlines(), 1):
-        if line.strip():
-            try:
-                row = json.loads(line.decode("utf-8-sig"))
-                durations[row["vid"]] = float(row["duration"])
-                is_length = 0 < durations[row["vid"]] < math.inf
-            except (ValueError, KeyError, TypeError):
-                is_length = False
-            if not is_length:
-                problems.append(f"{path}:{number}: no JSON object with a 'vid' and a positive 'duration'")
-    if problems:
-        raise AnnotationError(problems)
+    for line in iterate_json_lines(path):
+        vid, duration = line.row.get("vid"), line.row.get("duration")
+        if line.fault:
+            problems.append(f"{path}:{line.number}: {line.fault}")
+        elif not (isinstance(vid, str) and vid.strip()):
+            problems.append(f"{path}:{line.number}: expected a video id as `vid`, found {vid!r}")
+        elif not is_seconds(duration) or duration <= 0:
+            problems.append(f"{path}:{line.number}: `duration` must be a positive number of seconds")
+        else:
+            durations[vid] = float(duration)
+    if problems or not durations:
+        raise AnnotationError(problems or [f"{path}: names no videos"])
     return durations
 
 
 def convert_subtitles(
-    files: Sequence[str | os.PathLike], durations: Mapping[str, float], output: str | os.PathLike
+    files: Sequence[str | os.PathLike],
+    durations: Mapping[str, float],
+    output: str | os.PathLike,
+    others: Iterable[str] = (),
 ) -> SubtitleSummary:
-    """Write the ASR corpus of subtitle files: `qid`, `query`, `vid`, `duration` and one window a line.
+    """Write the ASR corpus of subtitle files: `qid`, `query`, `vid`, `duration` and one moment per line.
 
-    Windows are cut to the video; cues without words or outside the video are dropped, and rolling captions merged
+    Moments are cut to the video; cues without words or outside the video are dropped, and rolling captions merged
     (`merge_rolling`). A vid `{id}_{start}_{end}` without subtitles of its own gets those of `{id}`, shifted.
 
     Args:
         files: Subtitle files (`read_subtitles`).
         durations: Vid to length in seconds, of the videos that are wanted.
         output: JSON Lines file to write; it appears whole or not at all.
+        others: Videos that are not wanted. Subtitles that are theirs by name are not taken for those of another one.
 
     Raises:
-        SubtitleError: Naming file and line, see `read_subtitles`.
-        ValueError: Two files are of the same video, or there is no query for any of the videos.
+        SubtitleError: Naming file and line of every fault in every file; two files are of the same video.
+        ValueError: There is no query for any of the videos.
         OSError: A file cannot be read or written.
     """
-    cues: dict[str, list[Cue]] = {}
-    origin: dict[str, str | os.PathLike] = {}
-    for file in files:
-        for vid, found in read_subtitles(file).items():
-            if vid in cues:
-                raise ValueError(
-                    f"{origin[vid]} and {file} are both subtitles of {vid!r}: leave out one of them (another language?)."
-                )
-            cues[vid], origin[vid] = found, file
+    cues = _read_all(files, {*durations, *map(source_of, durations), *others})
     merged = {vid: merge_rolling(found) for vid, found in cues.items()}
 
     rows: list[dict[str, Any]] = []
@@ -159,6 +155,85 @@ def convert_subtitles(
         num_outside=num_outside,
         unmatched=tuple(sorted(merged.keys() - used)),
     )
+
+
+def _read_all(files: Sequence[str | os.PathLike], vids: Collection[str]) -> dict[str, list[Cue]]:
+    cues: dict[str, list[Cue]] = {}
+    origin: dict[str, str | os.PathLike] = {}
+    problems: list[str] = []
+    for file in files:
+        try:
+            read = read_subtitles(file, vids)
+        except SubtitleError as error:
+            problems += error.problems
+            continue
+        for vid, found in read.items():
+            if vid in cues:
+                problems.append(
+                    f"{origin[vid]} and {file} are both subtitles of {vid!r}: leave out one of them (another language?)"
+                )
+            cues[vid], origin[vid] = found, file
+    if problems:
+        raise SubtitleError(problems)
+    return cues
+
+
+@dataclass(frozen=True)
+class AsrCorpus:
+    """An ASR corpus, and the videos that are not in it.
+
+    Attributes:
+        path: The corpus, in the annotation format.
+        num_videos: Videos whose length is known.
+        left_out: Those of them that the model will be evaluated on.
+        failed: Videos that could not be read.
+        summary: What became of the subtitles.
+    """
+
+    path: Path
+    num_videos: int
+    left_out: LeftOut
+    failed: tuple[Failure, ...]
+    summary: SubtitleSummary
+
+    def __str__(self) -> str:
+        return f"{self.num_videos} videos; {self.left_out}; {self.path}: {self.summary}"
+
+
+def generate_asr_corpus(
+    subtitles: str | os.PathLike,
+    output: str | os.PathLike,
+    *,
+    videos: str | os.PathLike | None = None,
+    durations: Iterable[str | os.PathLike] = (),
+    exclude: Iterable[str | os.PathLike] = (),
+) -> AsrCorpus:
+    """Make the ASR corpus of subtitles, without videos that the model will be evaluated on.
+
+    Args:
+        subtitles: Folder, pattern or file (`find_subtitles`).
+        output: JSON Lines file to write.
+        videos: Folder, pattern or list of the videos, whose lengths are read (`find_videos`).
+        durations: Annotation files that give the lengths instead.
+        exclude: Annotation files whose videos are left out.
+
+    Raises:
+        ValueError: Neither videos nor durations are given, or both; see also `convert_subtitles`.
+        OSError: A file cannot be read or written.
+    """
+    durations = list(durations)
+    if (videos is None) == (not durations):
+        raise ValueError("Give either the videos or annotation files with their durations.")
+    files = find_subtitles(subtitles)
+    excluded = {vid for path in exclude for vid in read_vids(path)}
+    failed: list[Failure] = []
+    if videos is not None:
+        known, failed = read_durations(find_videos(videos))
+    else:
+        known = {vid: seconds for path in durations for vid, seconds in annotated_durations(path).items()}
+    kept, left_out = leave_out(known, excluded)
+    summary = convert_subtitles(files, kept, output, others=known)
+    return AsrCorpus(Path(output), len(known), left_out, tuple(failed), summary)
 
 
 def subtitle_rows(vid: str, cues: Sequence[Cue], duration: float, offset: float = 0.0) -> list[dict[str, Any]]:

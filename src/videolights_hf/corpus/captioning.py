@@ -12,27 +12,25 @@ import torch
 from transformers import AutoModelForImageTextToText, GenerationConfig, PreTrainedModel, ProcessorMixin
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
 
-from ..common.messages import unknown_name
+from ..common.messages import did_you_mean
 from .models import DEFAULT_BATCH_SIZE, PictureModel, as_pictures, load_config, load_model
 
 DEFAULT_GENERATION: dict[str, Any] = {"max_new_tokens": 30, "num_beams": 3, "do_sample": False}
+# What a model with a chat template is asked, unless there is a prompt.
 CHAT_PROMPT = "Describe the picture in one short sentence."
-"""What a model with a chat template is asked, unless there is a prompt."""
 
 
 class Captioner(PictureModel):
     """Writes a caption for a frame: BLIP, BLIP-2, GIT, LLaVA and whatever else `AutoModelForImageTextToText` loads.
 
     Args:
-        model: The model.
-        processor: Its processor.
-        prompt: Text that the caption continues, and that is not part of it (BLIP, BLIP-2). A model with a chat
+        prompt: Text that the caption continues, and that is removed from it (BLIP, BLIP-2). A model with a chat
             template is asked this instead of `CHAT_PROMPT`.
         generation: Arguments of `generate`, on top of `DEFAULT_GENERATION`.
         batch_size: Frames that pass through the model at once.
 
     Raises:
-        ValueError: An argument of `generate` does not exist, with the nearest one that does.
+        ValueError: `generate` has no such argument; the nearest one is named.
     """
 
     kind = "captioner"
@@ -49,7 +47,7 @@ class Captioner(PictureModel):
         known = GenerationConfig().to_dict()
         for name in generation or {}:
             if name not in known:
-                raise ValueError(unknown_name("argument of generate", name, known).split(" Known: ")[0])
+                raise ValueError(f"Unknown argument of generate {name!r}.{did_you_mean(name, known)}")
         self.prompt = prompt
         self.generation = {**DEFAULT_GENERATION, **(generation or {})}
 
@@ -65,22 +63,28 @@ class Captioner(PictureModel):
 
         Args:
             name: Folder or Hub id.
-            device: Where it runs; the CPU by default.
-            dtype: Floating-point type it computes in; float32 by default.
+            device: CPU by default.
+            dtype: float32 by default.
             **options: `prompt`, `generation`, `batch_size`.
 
         Raises:
             OSError: It cannot be loaded.
-            ValueError: It is no model that writes about pictures.
+            ValueError: It is not a model that writes about pictures.
         """
         config = load_config(name, cls.kind)
         if type(config) not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
             raise ValueError(
-                f"{os.fspath(name)} is a model of the type {config.model_type!r}, which writes no captions. Name one "
-                "that transformers loads for image-to-text, such as a BLIP or BLIP-2."
+                f"{os.fspath(name)} is a model of the type {config.model_type!r}, which cannot write captions. Name one "
+                "that transformers loads for image-text-to-text, such as a BLIP or BLIP-2."
             )
         model, processor = load_model(AutoModelForImageTextToText, name, cls.kind, device, dtype)
         return cls(model, processor, **options)
+
+    @property
+    def continues_prompts(self) -> bool:
+        """Whether captions may continue a prompt: BLIP and BLIP-2 were trained so, other models were not."""
+        has_chat = bool(getattr(self.processor, "chat_template", None))
+        return self.model.config.model_type in ("blip", "blip-2") and not has_chat
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -89,7 +93,7 @@ class Captioner(PictureModel):
 
     @torch.inference_mode()
     def caption(self, frames: Sequence[np.ndarray]) -> list[str]:
-        """Captions, one line each; the model may have found nothing to say.
+        """Captions, one line each; empty where the model found no words.
 
         Args:
             frames: (H, W, 3) uint8 RGB each; sizes may differ.
@@ -108,7 +112,9 @@ class Captioner(PictureModel):
     def _inputs(self, pictures: list) -> Any:
         if getattr(self.processor, "chat_template", None):
             ask = {"type": "text", "text": self.prompt or CHAT_PROMPT}
-            chats = [[{"role": "user", "content": [{"type": "image", "image": picture}, ask]}] for picture in pictures]
+            chats: Any = [
+                [{"role": "user", "content": [{"type": "image", "image": picture}, ask]}] for picture in pictures
+            ]
             return self.processor.apply_chat_template(
                 chats,
                 add_generation_prompt=True,

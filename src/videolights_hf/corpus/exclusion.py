@@ -1,15 +1,14 @@
-"""Videos that must not be learnt from, because the model will be evaluated on them."""
+"""Videos that must not be learned from, because the model will be evaluated on them."""
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
+from ..common.json_lines import iterate_json_lines
 from ..data.annotations import AnnotationError
 from ..video.reader import VideoSource
 
@@ -44,8 +43,8 @@ class VideoPart:
 
     Attributes:
         vid: The longer video.
-        start: Where the part begins, in seconds.
-        end: Where it ends, in seconds.
+        start: In seconds of the longer video.
+        end: In seconds of the longer video.
     """
 
     vid: str
@@ -73,7 +72,7 @@ def candidate_videos(files: Mapping[str, VideoSource], annotated: Mapping[str, V
         annotated: The annotated ones, which may be parts of longer files.
 
     Returns:
-        All of them; a file of which parts are annotated gives way to these parts.
+        All of them; where parts of a file are annotated, these parts instead of the file.
     """
     in_parts = {video.video for video in annotated.values() if video.end is not None}
     whole = {vid: video for vid, video in files.items() if video.video not in in_parts}
@@ -81,27 +80,27 @@ def candidate_videos(files: Mapping[str, VideoSource], annotated: Mapping[str, V
 
 
 def read_vids(path: str | os.PathLike) -> set[str]:
-    """The videos that a file of annotations names, of whatever dataset; nothing else of it is looked at.
+    """The videos that an annotation file of any dataset names; its other fields are ignored.
 
     Raises:
-        AnnotationError: Naming file and line, for a line that is no JSON object with a `vid`; for a file without any.
-        FileNotFoundError: If there is no such file.
+        AnnotationError: Naming file and line, for a line that is not a JSON object with a `vid`; for a file without any.
+        OSError: The file cannot be read.
     """
     vids: set[str] = set()
     problems = []
-    for number, line in enumerate(Path(path).read_bytes().splitlines(), 1):
-        if line.strip():
-            try:
-                vids.add(json.loads(line.decode("utf-8-sig"))["vid"])
-            except (ValueError, KeyError, TypeError):
-                problems.append(f"{path}:{number}: no JSON object with a 'vid'")
+    for line in iterate_json_lines(path):
+        vid = line.row.get("vid")
+        if isinstance(vid, str) and vid.strip():
+            vids.add(vid)
+        else:
+            problems.append(f"{path}:{line.number}: {line.fault or f'expected a video id as `vid`, found {vid!r}'}")
     if problems or not vids:
-        raise AnnotationError(problems or [f"{path}: no videos are named"])
+        raise AnnotationError(problems or [f"{path}: names no videos"])
     return vids
 
 
 def leave_out(videos: Mapping[str, Video], evaluation_vids: Iterable[str]) -> tuple[dict[str, Video], LeftOut]:
-    """Separate the videos that may be learnt from.
+    """Separate the videos that may be learned from.
 
     A part of a video is left out if any part of it is evaluated on, overlapping or not: scenes, people and captions
     recur within a video. (No source of QVHighlights is in two of its splits, so there this costs nothing.)
@@ -127,6 +126,7 @@ def leave_out(videos: Mapping[str, Video], evaluation_vids: Iterable[str]) -> tu
     return {vid: video for vid, video in videos.items() if vid not in gone}, left_out
 
 
-def _file_of(video: Any) -> str | None:
-    is_file = isinstance(video, VideoSource) and isinstance(video.video, (str, os.PathLike))
-    return os.fspath(video.video) if is_file else None
+def _file_of(video: object) -> str | None:
+    if isinstance(video, VideoSource) and isinstance(video.video, (str, os.PathLike)):
+        return os.fspath(video.video)
+    return None

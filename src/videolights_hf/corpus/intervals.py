@@ -1,32 +1,32 @@
 """Which parts of a video are captioned, which frame stands for each, and which of its clips lie inside.
 
-Two forms: Algorithm 1 as the paper prints it, and what the released corpus was made by. All times are exact fractions
-of a second, so that the end of one interval is the start of the next and no clip is won or lost by rounding.
+Two forms: Algorithm 1 as the paper prints it, and the code that made the released corpus. All times are exact fractions
+of a second, so that the end of one interval is the start of the next and no clip is won or lost by rounding. (The
+release adds up floats, and misses its own rule by a clip now and then.)
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from fractions import Fraction
+from typing import Any
 
 from ..common.messages import unknown_name
 from ..video.reader import clip_grid, frame_times
 
 INTERVAL_LENGTH = 10.0
-"""Seconds an interval (Algorithm 1, line 1), and seconds between captioned frames in the release (0.1 fps)."""
+"""Seconds per interval (Algorithm 1, line 1), and between captioned frames in the release (0.1 fps)."""
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A part of a video with one caption.
+    """A part of a video with one caption; times in seconds.
 
     Attributes:
-        start: In seconds.
-        end: In seconds.
-        frame_time: The last frame presented before this time, in seconds, is captioned.
+        frame_time: The last frame presented before this time is captioned.
     """
 
     start: Fraction
@@ -39,7 +39,7 @@ def paper_intervals(duration: float, length: float = INTERVAL_LENGTH) -> list[In
 
     Args:
         duration: Seconds of the video.
-        length: Seconds an interval; the last one ends with the video.
+        length: Seconds per interval; the last one ends with the video.
     """
     total, step = Fraction(duration), Fraction(length)
     bounds = [index * step for index in range(math.ceil(total / step))] + [total]
@@ -49,8 +49,8 @@ def paper_intervals(duration: float, length: float = INTERVAL_LENGTH) -> list[In
 def release_intervals(duration: float, length: float = INTERVAL_LENGTH) -> list[Interval]:
     """The release: frames at `1 / length` fps, each for an interval of `floor(duration) / number of frames` seconds.
 
-    The frames are those that the clips' rule picks, so a video of no more than `length` + 0.1 s has two. Frames and
-    intervals are on grids of their own: with a video of 149.9 s, frames are 10 s apart and intervals 149 / 15 s long.
+    Frames and intervals are on grids of their own: with a video of 149.9 s, frames are 10 s apart and intervals
+    149 / 15 s long. A short video has the frames of the clips' rule for short videos (`clip_grid`).
 
     Args:
         duration: Seconds of the video; one of less than a second has no interval.
@@ -65,33 +65,32 @@ def release_intervals(duration: float, length: float = INTERVAL_LENGTH) -> list[
     return [Interval(index * step, (index + 1) * step, time) for index, time in enumerate(times)]
 
 
-def count_clips(duration: float, clip_length: float) -> int:
-    """Clips of a video: `floor(duration / clip_length + 1/2)`, at least one."""
-    return max(1, math.floor(Fraction(duration) / Fraction(clip_length) + Fraction(1, 2)))
-
-
-def interval_clips(interval: Interval, num_clips: int, clip_length: float) -> range:
+def interval_clips(interval: Interval, num_clips: int, clip_length: float, keeps_last: bool = True) -> range:
     """Clips of an interval: `floor(start / clip_length)` to `ceil(end / clip_length) - 1`, none past the last clip.
 
     Args:
         interval: The interval.
         num_clips: Clips of the video.
-        clip_length: Seconds a clip.
+        clip_length: Seconds per clip.
+        keeps_last: Whether an interval that ends with the video's last clip has it. In the release it has not.
 
     Returns:
-        Clip indices; empty for an interval behind the last clip, such as the 0.02 s at the end of a video of 150.02 s.
+        Clip indices; may be empty.
     """
     length = Fraction(clip_length)
-    return range(math.floor(interval.start / length), min(math.ceil(interval.end / length), num_clips))
+    end = math.ceil(interval.end / length)
+    if end == num_clips and not keeps_last:
+        end -= 1
+    return range(math.floor(interval.start / length), min(end, num_clips))
 
 
 def release_saliency(probability: float) -> float:
-    """The release's saliency of a clip, `max(2, exp(max(1, 2.5 p)))`: e up to p = 0.4, then rising to 12.18.
+    """The release's saliency of a clip, `exp(max(1, 2.5 p))`: e up to p = 0.4, then rising to 12.18.
 
     Args:
-        probability: Of the clip's frame and the caption belonging together, from 0 to 1.
+        probability: That the clip's frame and the caption belong together, from 0 to 1.
     """
-    return max(2.0, math.exp(max(1.0, 2.5 * probability)))
+    return math.exp(max(1.0, 2.5 * probability))
 
 
 def paper_saliency(similarity: float) -> float:
@@ -108,9 +107,16 @@ class CorpusForm:
         intervals: From a duration and an interval length in seconds to the intervals.
         saliency: From a score to a clip's saliency.
         scoring: What kind of score it is made from, a key of `videolights_hf.corpus.SCORERS`.
-        captioner: The captioner that was used, on the Hub.
-        scorer: The scorer that was used, on the Hub.
+        captioner: Hub id of the captioner.
+        scorer: Hub id of the scorer.
         max_duration: Longer videos are skipped, in seconds.
+        floors_duration: Whether a video's duration counts in whole seconds.
+        caption_frame_size: Shorter side in pixels of the frames that are captioned.
+        crops_captioned: Whether only their center square is captioned.
+        keeps_last_clip: Whether the last interval has the video's last clip.
+        keeps_clipless: Whether an interval without a clip of its own is captioned, too.
+        prompt: What the captions of a BLIP or BLIP-2 continue.
+        generation: Arguments of `generate`.
     """
 
     name: str
@@ -120,28 +126,48 @@ class CorpusForm:
     captioner: str
     scorer: str
     max_duration: float
+    floors_duration: bool
+    caption_frame_size: int
+    crops_captioned: bool
+    keeps_last_clip: bool
+    keeps_clipless: bool
+    prompt: str | None = None
+    generation: Mapping[str, Any] = field(default_factory=dict)
 
 
 FORMS: dict[str, CorpusForm] = {
     form.name: form
     for form in (
         CorpusForm(
-            "release",
-            release_intervals,
-            release_saliency,
-            "matching",
-            "Salesforce/blip-image-captioning-large",
-            "Salesforce/blip-itm-large-coco",
-            500.0,
+            name="release",
+            intervals=release_intervals,
+            saliency=release_saliency,
+            scoring="matching",
+            captioner="Salesforce/blip-image-captioning-large",
+            scorer="Salesforce/blip-itm-base-coco",
+            max_duration=500.0,
+            floors_duration=True,
+            caption_frame_size=224,
+            crops_captioned=True,
+            keeps_last_clip=False,
+            keeps_clipless=True,
+            prompt="a picture of ",
+            # The release counts 10 and 30 tokens with the 4 of its prompt.
+            generation={"num_beams": 3, "do_sample": False, "min_new_tokens": 6, "max_new_tokens": 26},
         ),
         CorpusForm(
-            "paper",
-            paper_intervals,
-            paper_saliency,
-            "similarity",
-            "Salesforce/blip2-opt-2.7b",
-            "Salesforce/blip2-itm-vit-g",
-            math.inf,
+            name="paper",
+            intervals=paper_intervals,
+            saliency=paper_saliency,
+            scoring="similarity",
+            captioner="Salesforce/blip2-opt-2.7b",
+            scorer="Salesforce/blip2-itm-vit-g",
+            max_duration=math.inf,
+            floors_duration=False,
+            caption_frame_size=384,
+            crops_captioned=False,
+            keeps_last_clip=True,
+            keeps_clipless=False,
         ),
     )
 }

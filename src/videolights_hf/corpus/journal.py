@@ -10,7 +10,9 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+
+from .records import VideoRecord
 
 _PARTS = "part-*.jsonl"
 
@@ -46,48 +48,44 @@ class Journal:
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
-            raise _write_error(error, self.path) from error
+            advice = f"{error.strerror}; finished videos are kept. Fix this and repeat the command to continue"
+            raise OSError(error.errno, advice, os.fspath(self.path)) from error
 
 
-def read_journal(folder: str | os.PathLike) -> dict[str, dict[str, Any]]:
+def read_journal(folder: str | os.PathLike) -> dict[str, VideoRecord]:
     """What is on record, in the parts of all processes.
 
     Returns:
         Vid to record; of several the first.
 
     Raises:
-        ValueError: A line is no record; it was changed by another hand.
+        ValueError: A line is not a record: something else changed the file.
     """
-    records: dict[str, dict[str, Any]] = {}
+    records: dict[str, VideoRecord] = {}
     for path in sorted(Path(folder).glob(_PARTS)):
         content = path.read_bytes()
         for number, line in enumerate(content[: content.rfind(b"\n") + 1].splitlines(), 1):
-            try:
-                record = json.loads(line.decode("utf-8", "surrogatepass"))
-                records.setdefault(record["vid"], record)
-            except (ValueError, KeyError, TypeError) as error:
-                raise ValueError(f"{path}:{number} is no record of a video: remove the file and repeat.") from error
+            record = _parse(line)
+            if record is None:
+                raise ValueError(
+                    f"{path}:{number} is not the record of a video: delete the file, and repeat the command to caption "
+                    "its videos again."
+                )
+            records.setdefault(record["vid"], record)
     return records
 
 
-def write_json_lines(path: str | os.PathLike, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write a JSON Lines file that appears whole or not at all.
-
-    Raises:
-        OSError: It cannot be written.
-    """
-    unfinished = Path(f"{os.fspath(path)}.tmp")
+def _parse(line: bytes) -> VideoRecord | None:
     try:
-        with open(unfinished, "w", encoding="utf-8", errors="surrogatepass") as file:
-            file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-        unfinished.replace(path)
-    except OSError as error:
-        unfinished.unlink(missing_ok=True)
-        raise _write_error(error, path) from error
-
-
-def _write_error(error: OSError, path: str | os.PathLike) -> OSError:
-    advice = (
-        f"{error.strerror}; what is done so far is kept. Mend this and repeat the command, which goes on from there"
+        record = json.loads(line.decode("utf-8", "surrogatepass"))
+    except (ValueError, RecursionError):
+        return None
+    is_record = (
+        isinstance(record, dict)
+        and isinstance(record.get("vid"), str)
+        and isinstance(record.get("rows"), list)
+        and all(isinstance(row, dict) for row in record["rows"])
+        and all(type(record.get(name)) is int for name in ("duplicates", "empty"))
+        and record.get("skipped", "") in (None, "too_long", "too_short")
     )
-    return OSError(error.errno, advice, os.fspath(path))
+    return cast(VideoRecord, record) if is_record else None

@@ -22,8 +22,8 @@ class PictureModel:
     """A model that looks at pictures, with its processor.
 
     Args:
-        model: The model. It is put into evaluation mode.
-        processor: Makes its inputs.
+        model: It is put into evaluation mode.
+        processor: Makes the model's inputs.
         batch_size: Pictures that pass through the model at once. It is halved, with a warning, when memory runs out.
 
     Attributes:
@@ -42,7 +42,7 @@ class PictureModel:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What tells it from another one, to be stored beside what it made: `weights`, wherever they are stored."""
+        """What distinguishes it from other models, to be stored beside what it made."""
         return {
             "checkpoint": self.name,
             "weights": weights_digest(list(self.model.state_dict().values())),
@@ -79,8 +79,8 @@ def load_model(
     """A model with all its weights, and its processor, which needs no torchvision.
 
     Raises:
-        OSError: It cannot be loaded, or lacks weights: it is one for another task. The message names `kind` and the
-            checkpoint.
+        OSError: It cannot be loaded, or lacks weights, because it is for another task. The message names `kind` and
+            the checkpoint.
     """
     path = os.fspath(name)
     model = _named(lambda: load_complete_model(model_class, path, dtype), path, kind)
@@ -100,6 +100,6 @@ def _named(load: Callable[[], Any], path: str, kind: str) -> Any:
         return load()
     except OSError as error:
         raise OSError(
-            f"The {kind} {path} cannot be loaded: {error} If a download broke off, repeat the command: it goes on "
-            "where it stopped."
+            f"The {kind} {path} cannot be loaded: {error} If a download was interrupted, repeat the command to "
+            "continue it."
         ) from error

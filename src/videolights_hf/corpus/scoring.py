@@ -50,8 +50,8 @@ class Scorer(PictureModel):
 
         Args:
             name: Folder or Hub id.
-            device: Where it runs; the CPU by default.
-            dtype: Floating-point type it computes in; float32 by default.
+            device: CPU by default.
+            dtype: float32 by default.
             **options: `batch_size`.
 
         Raises:
@@ -72,13 +72,13 @@ class Scorer(PictureModel):
 
         Args:
             frames: (H, W, 3) uint8 RGB each.
-            captions: As many sentences.
+            captions: One per frame.
 
         Returns:
-            One score a pair.
+            One score per pair.
         """
         if len(frames) != len(captions):
-            raise ValueError(f"{len(frames)} frames and {len(captions)} captions are no pairs.")
+            raise ValueError(f"{len(frames)} frames and {len(captions)} captions do not pair up.")
         return self.run_in_batches(self._score_batch, frames, captions)
 
     def _score_batch(self, frames: Sequence[np.ndarray], captions: Sequence[str]) -> list[float]:
@@ -192,7 +192,7 @@ SCORERS: dict[str, type[Scorer]] = {scorer.scoring: scorer for scorer in (Matchi
 
 
 def get_scorer_class(scoring: str) -> type[Scorer]:
-    """The scorer of a kind.
+    """The scorer class for a kind of score.
 
     Raises:
         ValueError: For an unknown kind, with the nearest known one.

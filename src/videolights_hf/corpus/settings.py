@@ -1,63 +1,84 @@
-"""The settings of a corpus, kept beside it, so that corpora of different settings are never mixed."""
+"""What a corpus depends on beside its videos."""
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Mapping
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
-from ..extraction.store import SettingsMismatchError
 from .captioning import Captioner
-from .sampling import SamplingSettings
+from .intervals import INTERVAL_LENGTH, CorpusForm, get_form
 from .scoring import Scorer
 
 
-def corpus_settings(settings: SamplingSettings, captioner: Captioner, scorer: Scorer) -> dict[str, Any]:
-    """What a corpus depends on beside its videos, as plain values."""
+@dataclass(frozen=True)
+class CorpusSettings:
+    """How videos are cut into intervals and which frames are looked at.
+
+    Args:
+        form: `"release"` or `"paper"`, see `FORMS`.
+        interval_length: Seconds per interval (the paper), or between captioned frames (the release).
+        caption_frame_size: Shorter side in pixels of the frames that are captioned; by default the form's.
+        clip_frame_size: Side in pixels of the center squares that are scored.
+        max_duration: Longer videos are skipped, in seconds; by default the form's. `math.inf` skips none.
+        keep_duplicates: Keep a caption that an earlier interval of the same video has, as the release does.
+        keep_last_clip: Keep the last clip of a video in its last interval. The release loses it.
+
+    Raises:
+        ValueError: An unknown form, or a value that is not positive.
+    """
+
+    form: str = "release"
+    interval_length: float = INTERVAL_LENGTH
+    caption_frame_size: int | None = None
+    clip_frame_size: int = 224
+    max_duration: float | None = None
+    keep_duplicates: bool = False
+    keep_last_clip: bool | None = None
+
+    def __post_init__(self) -> None:
+        get_form(self.form)
+        for name in ("interval_length", "caption_frame_size", "clip_frame_size", "max_duration"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ValueError(f"`{name}` must be positive, got {value}.")
+        if not math.isfinite(self.interval_length):
+            raise ValueError(f"`interval_length` must be a finite number of seconds, got {self.interval_length}.")
+
+    @property
+    def rules(self) -> CorpusForm:
+        """The form's rules."""
+        return get_form(self.form)
+
+    @property
+    def longest(self) -> float:
+        """`max_duration`, or the form's."""
+        return self.rules.max_duration if self.max_duration is None else float(self.max_duration)
+
+    @property
+    def captioned_size(self) -> int:
+        """`caption_frame_size`, or the form's."""
+        return self.caption_frame_size or self.rules.caption_frame_size
+
+    @property
+    def keeps_last_clip(self) -> bool:
+        """`keep_last_clip`, or the form's."""
+        return self.rules.keeps_last_clip if self.keep_last_clip is None else self.keep_last_clip
+
+
+def kept_settings(
+    settings: CorpusSettings, clip_length: float, captioner: Captioner, scorer: Scorer
+) -> dict[str, Any]:
+    """The settings of a corpus as plain values, to be stored beside it."""
     return {
-        "form": settings.form.name,
+        "form": settings.form,
         "interval_length": float(settings.interval_length),
-        "clip_length": float(settings.clip_length),
-        "caption_frame_size": settings.caption_frame_size,
+        "clip_length": float(clip_length),
+        "caption_frame_size": settings.captioned_size,
         "clip_frame_size": settings.clip_frame_size,
-        "max_duration": None if math.isinf(settings.max_duration) else float(settings.max_duration),
+        "max_duration": None if math.isinf(settings.longest) else settings.longest,
+        "keep_duplicates": settings.keep_duplicates,
+        "keep_last_clip": settings.keeps_last_clip,
         "captioner": captioner.identity,
         "scorer": scorer.identity,
     }
-
-
-def keep_settings(path: Path, settings: Mapping[str, Any]) -> None:
-    """Write settings to a file, or check that it holds the same ones.
-
-    Raises:
-        SettingsMismatchError: Naming each setting that differs, with both values.
-    """
-    settings = json.loads(json.dumps(settings))
-    if not path.is_file():
-        unfinished = path.with_suffix(".tmp")
-        unfinished.write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
-        unfinished.replace(path)
-        return
-    there = _flat(json.loads(path.read_text(encoding="utf-8")))
-    now = _flat(settings)
-    differences = [
-        f"{name} is {there.get(name)!r} there and {now.get(name)!r} now"
-        for name in {**now, **there}
-        # A checkpoint may lie elsewhere: `weights` says whether it is the same one.
-        if not name.endswith(".checkpoint") and there.get(name) != now.get(name)
-    ]
-    if differences:
-        raise SettingsMismatchError(
-            f"{path.parent} holds a corpus of other settings: {'; '.join(differences)}. Choose another folder, or "
-            "repeat those settings."
-        )
-
-
-def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings by dotted names."""
-    flat: dict[str, Any] = {}
-    for name, value in settings.items():
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
-    return flat

@@ -152,7 +152,7 @@ def _for_our_files(spec: DatasetSpec, clip_length: float | None) -> DatasetSpec:
     )
 
 
-def collect_queries(rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, str]:
+def collect_queries(rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[int | str, str]:
     """The sentence of each qid.
 
     Args:
@@ -161,7 +161,7 @@ def collect_queries(rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str
     Raises:
         ValueError: A qid stands for different sentences.
     """
-    queries: dict[str, str] = {}
+    queries: dict[int | str, str] = {}
     for split, members in rows.items():
         for row in members:
             qid, query = str(row["qid"]), row["query"]

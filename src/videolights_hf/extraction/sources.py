@@ -1,4 +1,4 @@
-"""Which videos there are: folders, patterns, lists, and vids that name a part of a longer video."""
+"""Which videos there are: folders, patterns, lists, and vids that name an excerpt of a longer video."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ VIDEO_ENDINGS = frozenset(
 )
 
 # `{youtube_id}_{start}_{end}`, times in seconds. The id may hold `_` and `-`.
-_PART_OF_A_VIDEO = re.compile(r"(?P<id>.+)_(?P<start>\d+(?:\.\d+)?)_(?P<end>\d+(?:\.\d+)?)", re.DOTALL)
+_EXCERPT = re.compile(r"(?P<id>.+)_(?P<start>\d+(?:\.\d+)?)_(?P<end>\d+(?:\.\d+)?)", re.DOTALL)
 _LISTED = 5
 
 
@@ -24,31 +24,31 @@ def find_videos(
 ) -> dict[str, VideoSource]:
     """Find videos, by the names of their files or by given vids.
 
-    The vid of a file is its name without ending. A vid `{id}_{start}_{end}` that has no file of its own is the part
-    from `start` to `end`, in seconds, of the video `{id}`, as in QVHighlights. Vids are looked up among the files that
-    exist, and never make a path.
+    The vid of a file is its name without extension. A vid `{id}_{start}_{end}` that has no file of its own is the
+    excerpt from `start` to `end`, in seconds, of the video `{id}`, as in QVHighlights. Vids are looked up among the
+    files that exist, and never make a path.
 
     Args:
-        source: A folder, searched with all its sub-folders for files with the ending of a video; a pattern such as
-            `videos/*/*.mp4`; a text file with a path a line, absolute or relative to that file; a single video; or a
-            list of paths.
+        source: A folder, searched with all its subfolders for files with the extension of a video; a pattern such as
+            `videos/*/*.mp4`; a text file with one path per line, absolute or relative to that file; a single video; or
+            a list of paths.
         vids: The videos that are wanted; by default all files.
 
     Returns:
         vid to video, sorted by vid. Wanted vids without a file are not in it.
 
     Raises:
-        FileNotFoundError: The source does not exist, or its pattern fits no file.
+        FileNotFoundError: The source does not exist, or its pattern matches no file.
         OSError: A folder cannot be read.
-        ValueError: There are no videos, or none of the wanted ones; two files have the same vid; a list is no text.
+        ValueError: There are no videos, or none of the wanted ones; two files have the same vid; a list is not text.
     """
-    shown = f"{len(source)} paths" if isinstance(source, (list, tuple)) else os.fspath(source)
+    shown = os.fspath(source) if isinstance(source, (str, os.PathLike)) else f"{len(source)} paths"
     files: dict[str, list[Path]] = {}
     for path in _paths(source):
         files.setdefault(path.stem, []).append(path)
     if not files:
         endings = ", ".join(sorted(VIDEO_ENDINGS))
-        raise ValueError(f"No videos found in {shown}. Files with one of these endings are taken: {endings}.")
+        raise ValueError(f"No videos found in {shown}. Their extensions are {endings}.")
     if vids is None:
         return {vid: VideoSource(_only(files, vid)) for vid in sorted(files)}
     wanted = sorted(set(vids))
@@ -65,11 +65,11 @@ def find_videos(
 def _look_up(vid: str, files: dict[str, list[Path]]) -> VideoSource | None:
     if vid in files:
         return VideoSource(_only(files, vid))
-    part = _PART_OF_A_VIDEO.fullmatch(vid)
-    if part is None or part["id"] not in files:
+    excerpt = _EXCERPT.fullmatch(vid)
+    if excerpt is None or excerpt["id"] not in files:
         return None
-    start, end = float(part["start"]), float(part["end"])
-    return VideoSource(_only(files, part["id"]), start=start, end=end) if start < end else None
+    start, end = float(excerpt["start"]), float(excerpt["end"])
+    return VideoSource(_only(files, excerpt["id"]), start=start, end=end) if start < end else None
 
 
 def _only(files: dict[str, list[Path]], name: str) -> Path:
@@ -83,7 +83,7 @@ def _only(files: dict[str, list[Path]], name: str) -> Path:
 
 
 def _paths(source: str | os.PathLike | Sequence[str | os.PathLike]) -> Iterator[Path]:
-    if isinstance(source, (list, tuple)):
+    if not isinstance(source, (str, os.PathLike)):
         yield from dict.fromkeys(map(Path, source))
         return
     path = Path(source)
@@ -94,7 +94,7 @@ def _paths(source: str | os.PathLike | Sequence[str | os.PathLike]) -> Iterator[
     elif glob.has_magic(os.fspath(source)):
         matches = sorted(glob.glob(os.fspath(source), recursive=True))
         if not matches:
-            raise FileNotFoundError(f"No file fits the pattern {os.fspath(source)}.")
+            raise FileNotFoundError(f"No file matches the pattern {os.fspath(source)}.")
         yield from (Path(match) for match in matches if os.path.isfile(match))
     else:
         raise FileNotFoundError(f"There is no folder, list or pattern of videos {os.fspath(source)}.")
@@ -114,7 +114,7 @@ def _files_below(folder: Path) -> Iterator[Path]:
         seen.add(real)
         folders.sort()
         for name in sorted(names):
-            # Hidden files are no videos: macOS leaves `._video.mp4` beside `video.mp4`.
+            # Hidden files are not videos: macOS leaves `._video.mp4` beside `video.mp4`.
             if not name.startswith(".") and os.path.splitext(name)[1].lower() in VIDEO_ENDINGS:
                 yield Path(parent, name)
 
@@ -123,13 +123,11 @@ def _listed_in(path: Path) -> Iterator[Path]:
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError:
-        raise ValueError(
-            f"{path} has not the ending of a video, and is no list of videos either: it is no text."
-        ) from None
+        raise ValueError(f"{path} is neither a video (unknown extension) nor a text file that lists videos.") from None
     if lines and lines[0].lstrip().startswith("{"):
         raise ValueError(
-            f"{path} holds JSON, not a path a line. Annotation files say which videos are wanted, not where they are: "
-            "give the videos' folder, and the file as annotations."
+            f"{path} holds JSON, not one path per line. Annotation files say which videos are wanted, not where they "
+            "are: give the videos' folder, and this file as annotations."
         )
     listed = (line.strip() for line in lines)
     yield from dict.fromkeys(path.parent / line for line in listed if line)

@@ -64,8 +64,9 @@ class FeatureFolder:
             OSError: The disk is full, or the folder cannot be written.
         """
         name = f"{self._prefix}{item_id}.npz"
+        members: dict[str, Any] = dict(arrays)
         with written_aside(self.path / name) as partial, partial.open("wb") as file:
-            np.savez(file, **arrays)
+            np.savez(file, **members)
         self._names.add(name)
 
 
