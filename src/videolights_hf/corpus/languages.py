@@ -15,5 +15,5 @@ SUBTITLE_SUFFIXES = tuple(
     arabic chinese czech danish dutch english finnish french german greek hebrew hindi hungarian indonesian italian
     japanese korean norwegian polish portuguese romanian russian spanish swedish thai turkish ukrainian vietnamese
     auto cc default forced orig sdh
-    """.split()
+    """.split()  # noqa: SIM905
 )
