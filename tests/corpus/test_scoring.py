@@ -131,7 +131,7 @@ class TestBoth:
             scorer_class.from_pretrained(blip).score(FRAMES, CAPTIONS[:2])
 
     def test_a_captioner_is_no_scorer(self, scorer_class, tmp_path):
-        with pytest.raises(OSError, match=r"The scorer .* is no whole BlipForImageTextRetrieval"):
+        with pytest.raises(OSError, match=r"The scorer .* lacks 62 weights .* of BlipForImageTextRetrieval"):
             scorer_class.from_pretrained(save_blip_captioner(tmp_path))
 
 

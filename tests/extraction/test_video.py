@@ -43,7 +43,7 @@ def mixed(tmp_path):
     for index, vid in enumerate("bdf"):
         write_numbered(folder / f"{vid}.mp4", 20 + index)
     (folder / "a.mp4").write_bytes(b"")
-    (folder / "c.mp4").write_text("This is no video.\n" * 50)
+    (folder / "c.mp4").write_text("This is not a video.\n" * 50)
     write_sound(folder / "e.mp4")
     return find_videos(folder)
 

@@ -37,7 +37,7 @@ def written(output: Path) -> list[Path]:
 
 
 def killed(videos: Path, output: Path, files: int, delay: float) -> bool:
-    """Start a run and kill it some time after so many files are there; whether it was still running."""
+    """Start a run and kill it some time after it wrote this many files; whether it was still running."""
     child = os.fork()
     if child == 0:
         extract(videos, output)

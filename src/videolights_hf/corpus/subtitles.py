@@ -18,6 +18,8 @@ SUBTITLE_ENDINGS = (".srt", ".vtt", ".jsonl")
 
 # Cues at most this many seconds apart follow each other: rolling captions repeat what the one before showed.
 _ADJACENT = 0.1
+# Nobody shows more lines at once.
+_MAX_ROLLING_LINES = 20
 
 # No recording is as long: what claims to be is damaged, or hostile.
 _MAX_SECONDS = 1e9
@@ -128,8 +130,8 @@ def merge_rolling(cues: Sequence[Cue]) -> list[Cue]:
     """Give each line of rolling captions once, from when it is new to when it is gone from the last line.
 
     Automatic captions show a line again above the next one, or let a line grow word by word. A cue loses the lines that
-    the cue before it (at most 0.1 s earlier) ended with; one that brings nothing new makes that one longer; a line that
-    goes on where the one before broke off takes its place. Equal cues further apart are two utterances.
+    the cue before it (at most 0.1 s earlier) ended with; one with nothing new makes that one longer; a line that
+    continues the one before takes its place. Equal cues further apart are two utterances.
 
     Args:
         cues: In the order of their starts.
@@ -156,7 +158,7 @@ def merge_rolling(cues: Sequence[Cue]) -> list[Cue]:
 
 def _overlap(before: Sequence[str], after: Sequence[str]) -> int:
     """How many lines at the end of one cue are those at the beginning of the next."""
-    sizes = range(min(len(before), len(after)), 0, -1)
+    sizes = range(min(len(before), len(after), _MAX_ROLLING_LINES), 0, -1)
     return next((size for size in sizes if tuple(before[-size:]) == tuple(after[:size])), 0)
 
 

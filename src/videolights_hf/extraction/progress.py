@@ -12,7 +12,7 @@ _SECONDS_BETWEEN_LINES = 30.0
 
 
 class ExtractionBar:
-    """A progress bar over items that shows how many of their parts are encoded a second.
+    """A progress bar over items that shows how many of their parts are encoded per second.
 
     Args:
         description: What is going on.
