@@ -15,7 +15,7 @@ import typer
 from accelerate import PartialState
 from rich.console import Console
 
-from videolights_hf.cli.terminal import errors_as_lines, no_progress_bars_in_logs
+from videolights_hf.cli.terminal import errors_as_lines, quiet_transformers
 from videolights_hf.data import load_feature_dataset
 from videolights_hf.training import evaluate_run, recipe_of_checkpoint
 
@@ -38,5 +38,5 @@ def main(
 
 
 if __name__ == "__main__":
-    with errors_as_lines(), no_progress_bars_in_logs():
+    with errors_as_lines(), quiet_transformers():
         typer.run(main)

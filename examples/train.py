@@ -17,7 +17,7 @@ from accelerate import PartialState
 from rich.console import Console
 
 from videolights_hf.cli.options import parse_pairs
-from videolights_hf.cli.terminal import errors_as_lines, no_progress_bars_in_logs
+from videolights_hf.cli.terminal import errors_as_lines, quiet_transformers
 from videolights_hf.training import RunData, load_recipe, run_recipe
 
 
@@ -41,5 +41,5 @@ def main(
 
 
 if __name__ == "__main__":
-    with errors_as_lines(), no_progress_bars_in_logs():
+    with errors_as_lines(), quiet_transformers():
         typer.run(main)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import logging
+import os
 import re
 import subprocess
 import sys
@@ -13,6 +15,7 @@ from typer.testing import CliRunner
 
 from videolights_hf.cli.main import COMMANDS, app
 from videolights_hf.cli.terminal import EXTRA_OF_MODULE, ReportingGroup, describe
+from videolights_hf.common.json_lines import FileProblemsError
 
 NAMES = [command.__name__.replace("_", "-") for command in COMMANDS]
 
@@ -92,9 +95,59 @@ def test_debug_shows_the_error_itself():
     assert runner.invoke(failing_app(error), ["--debug", "run"]).exception is error
 
 
-def test_an_unexpected_error_is_not_hidden():
-    error = ZeroDivisionError()
-    assert runner.invoke(failing_app(error), ["run"]).exception is error
+def test_an_unexpected_error_is_one_line_that_says_so():
+    result = runner.invoke(failing_app(ZeroDivisionError("a\nb")), ["run"])
+    assert result.exit_code == 1
+    assert result.stderr.startswith(
+        "Error: ZeroDivisionError: a b. A file is damaged, or this is a fault of the program"
+    )
+    assert result.stderr.count("\n") == 1
+
+
+def test_running_out_of_memory_says_what_to_do():
+    result = runner.invoke(failing_app(MemoryError()), ["run"])
+    assert result.stderr == "Error: Out of memory. Use smaller files or batches.\n"
+
+
+def test_an_interruption_is_one_line():
+    result = runner.invoke(failing_app(KeyboardInterrupt()), ["run"])
+    assert result.exit_code == 130
+    assert result.stderr == "Stopped: interrupted by the keyboard.\n"
+
+
+def test_each_problem_of_a_file_is_a_line():
+    result = runner.invoke(failing_app(FileProblemsError([f"a.jsonl:{n}: wrong" for n in range(1, 13)])), ["run"])
+    lines = result.stderr.splitlines()
+    assert lines[0] == "Error: a.jsonl:1: wrong"
+    assert lines[-2:] == ["Error: a.jsonl:10: wrong", "Error: ... and 2 more"]
+    one = runner.invoke(failing_app(FileProblemsError(["a.jsonl:1: wrong"])), ["run"])
+    assert one.stderr == "Error: a.jsonl:1: wrong\n"
+
+
+def test_what_the_package_logs_is_printed_line_by_line():
+    app_ = typer.Typer(cls=ReportingGroup)
+    app_.callback()(lambda debug=False: None)
+
+    @app_.command()
+    def run() -> None:
+        logging.getLogger("videolights_hf.data.build").warning("two files:\n  a\n  b")
+        logging.getLogger("videolights_hf.data.build").info("quiet")
+
+    assert runner.invoke(app_, ["run"]).stderr == "Warning: two files:\nWarning: a\nWarning: b\n"
+
+
+def test_a_console_that_cannot_encode_a_message_shows_question_marks():
+    code = (
+        "import typer; from videolights_hf.cli.terminal import errors_as_lines\n"
+        "with errors_as_lines():\n"
+        "    print('Wrote \\u65e5\\udcff.json')\n"
+        "    raise ValueError('\\u65e5 is odd')"
+    )
+    environment = {**os.environ, "PYTHONIOENCODING": "cp1252"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, env=environment, check=False)
+    assert done.stdout.split() == [b"Wrote", b"??.json"]
+    assert done.stderr.split() == [b"Error:", b"?", b"is", b"odd"]
+    assert done.returncode == 1
 
 
 def test_a_warning_is_one_line():

@@ -1,8 +1,13 @@
 from __future__ import annotations
 
+import errno
 import importlib.util
 import json
+import os
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import av
 import numpy as np
@@ -19,6 +24,7 @@ from videolights_hf import (
     VideoMomentRetrievalPipeline,
 )
 from videolights_hf.cli.main import app
+from videolights_hf.demo import demo_videos
 
 runner = CliRunner(env={"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"})
 
@@ -197,5 +203,112 @@ def test_settings_that_make_no_sense_are_usage_errors(model, video, arguments):
     assert_fails(run(video, "a dog", "--model", model, *arguments), arguments[0], code=2)
 
 
-def test_a_model_must_be_named(video):
-    assert_fails(run(video, "a dog"), "--model", code=2)
+def test_without_a_model_it_says_what_there_is(video):
+    message = " ".join(run(video, "a dog").stderr.replace("│", " ").split())
+    for words in ("--model demo", "videolights convert", "videolights train", "OWNER/NAME"):
+        assert words in message
+    assert run(video, "a dog").exit_code == 2
+
+
+DEMO_VIDEO = str(demo_videos() / "demo_0_00000.mp4")
+
+
+def test_the_bundled_model_has_a_name_and_highlights_are_listed():
+    result = run(DEMO_VIDEO, "There is a red circle on stripes.", "--model", "demo", "--top-k", "1")
+    assert result.exit_code == 0, result.output
+    rows = [line.split() for line in result.stdout.splitlines()]
+    assert ["moment", "1", "00:10.0", "00:15.0", "1.00"] in rows
+    assert ["highlight", "1"] in [row[:2] for row in rows]
+
+
+def test_low_scores_are_said_and_nothing_is_cut(tmp_path):
+    cuts, out = tmp_path / "cuts", tmp_path / "out.json"
+    other = DEMO_VIDEO.replace("00000", "00001")
+    result = run(other, "a green circle", "--model", "demo", "--cut", str(cuts), "--json", str(out))
+    assert result.exit_code == 0, result.output
+    assert "All scores are below" in " ".join(result.stdout.split())
+    assert "moment 1" not in result.stdout
+    assert list(cuts.iterdir()) == []
+    assert len(json.loads(out.read_text())["predictions"][0]["moments"]) > 0
+
+
+def test_json_alone_goes_to_standard_output(model, video, tmp_path):
+    result = run(video, "日本語の丸", "--model", model, "--json", "-", "--cut", str(tmp_path / "cuts"))
+    assert result.exit_code == 0, result.output
+    content = json.loads(result.stdout)
+    assert [found["query"] for found in content["predictions"]] == ["日本語の丸"]
+    assert result.stdout.isascii()
+    assert f"Wrote {tmp_path / 'cuts'}" in result.stderr
+
+
+def test_a_console_that_is_not_utf_8_costs_nothing(model, video, tmp_path):
+    command = [
+        sys.executable,
+        "-m",
+        "videolights_hf",
+        "predict",
+        video,
+        "日本語の丸",
+        "--model",
+        model,
+        "--device",
+        "cpu",
+    ]
+    done = subprocess.run(
+        [*command, "--json", str(tmp_path / "日.json")],
+        env={**os.environ, "PYTHONIOENCODING": "cp1252"},
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "日.json").read_text(encoding="utf-8"))["predictions"][0]["query"] == "日本語の丸"
+    assert b"?????" in done.stdout
+    assert b"?.json" in done.stdout
+    assert done.stderr == b""
+
+
+def test_older_outputs_stay_whole_when_new_ones_cannot_be_written(model, video, tmp_path, monkeypatch):
+    from matplotlib.figure import Figure
+
+    picture, out = tmp_path / "a.png", tmp_path / "a.json"
+    picture.write_text("older picture")
+    out.write_text("older numbers")
+
+    def run_out_of_space(path):
+        Path(path).write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Figure, "savefig", lambda figure, path, **_: run_out_of_space(path))
+    result = run(video, "a dog", "--model", model, "--plot", str(picture))
+    assert_fails(result, "The disk is full", "a.png")
+    assert picture.read_text() == "older picture"
+    monkeypatch.setattr(Path, "write_text", lambda path, text, **_: run_out_of_space(path))
+    assert_fails(run(video, "a dog", "--model", model, "--json", str(out)), "The disk is full", "a.json")
+    assert out.read_bytes() == b"older numbers"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.json", "a.png"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["https://example.org/a.mp4", "a dog"], "https://example.org/a.mp4 is an address"),
+        (["VIDEO", "second.mp4", "a dog"], "second.mp4 looks like a second video"),
+        (["VIDEO", "http://example.org/b.mp4"], "is an address"),
+        (["VIDEO", "caf\udce9"], "not valid UTF-8"),
+        (["VIDEO", "a dog", "--json", "."], ". is a folder"),
+    ],
+)
+def test_what_is_not_a_video_and_a_sentence_is_refused_at_once(video, arguments, message):
+    words = [video if word == "VIDEO" else word for word in arguments]
+    assert_fails(run(*words, "--model", "/nowhere"), message)
+
+
+def test_a_sentence_may_speak_of_a_file(model, video):
+    assert run(video, "someone opens song.mp4 and sings", "--model", model).exit_code == 0
+
+
+def test_stderr_of_a_good_run_is_empty(model, video):
+    command = [sys.executable, "-m", "videolights_hf", "predict", video, "a dog", "--model", model, "--device", "cpu"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert done.stderr == ""

@@ -1,6 +1,8 @@
 import errno
+import json
 import os
 import socket
+import stat
 
 import pytest
 
@@ -30,6 +32,31 @@ def test_a_full_disk_is_named_and_leaves_the_older_file(tmp_path):
         break_off(path, OSError(errno.ENOSPC, "No space left on device"))
     assert caught.value.filename == str(path)
     assert path.read_text() == "older"
+
+
+def test_a_file_that_cannot_be_written_is_named_by_its_own_name(tmp_path):
+    with pytest.raises(FileNotFoundError) as caught:
+        write_text(tmp_path / "nowhere" / "result.txt", "")
+    assert caught.value.filename == str(tmp_path / "nowhere" / "result.txt")
+
+
+def test_links_stay_links_and_pipes_are_written_to(tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    write_text(tmp_path / "link", "new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real").read_text() == "new"
+
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    write_text(tmp_path / "pipe", "through")
+    assert os.read(reader, 100) == b"through"
+    os.close(reader)
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+
+
+def test_half_characters_are_escaped_so_that_the_file_is_utf_8(tmp_path):
+    write_json(tmp_path / "x.json", {"video": "\udcff.mp4", "other": "é"})
+    assert json.loads((tmp_path / "x.json").read_text(encoding="utf-8")) == {"video": "\udcff.mp4", "other": "é"}
 
 
 def test_nan_is_refused_before_anything_is_written(tmp_path):

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from .options import parse_pairs
-from .terminal import no_progress_bars_in_logs
+from .terminal import quiet_transformers
 
 
 def convert(
@@ -85,7 +85,7 @@ def convert(
         )
     if is_published and any(backbones.values()):
         raise typer.BadParameter("not with a published checkpoint: it knows its backbones", param_hint=list(backbones))
-    with no_progress_bars_in_logs():
+    with quiet_transformers():
         if reverse:
             convert_to_release(source, output)
         elif is_published:

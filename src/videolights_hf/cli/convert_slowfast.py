@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .terminal import no_progress_bars_in_logs
+from .terminal import quiet_transformers
 
 
 def convert_slowfast(
@@ -30,7 +30,7 @@ def convert_slowfast(
     """
     from videolights_hf.convert.slowfast import convert_slowfast_checkpoint
 
-    with no_progress_bars_in_logs():
+    with quiet_transformers():
         left_out = convert_slowfast_checkpoint(source, output)
     if left_out:
         typer.echo(f"Left out {len(left_out)} tensors that the backbone does not use: {', '.join(left_out)}")

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from .options import Domains, FeatureData, Settings
-from .terminal import no_progress_bars_in_logs
+from .terminal import quiet_transformers
 
 
 def evaluate_checkpoint(
@@ -44,7 +44,7 @@ def evaluate_checkpoint(
     if output is None and not Path(checkpoint).is_dir():
         raise typer.BadParameter(f"{checkpoint} is not a folder to write to: name one", param_hint="--output")
     folder = output or Path(checkpoint)
-    with no_progress_bars_in_logs():
+    with quiet_transformers():
         results = evaluate_run(checkpoint, load_feature_dataset(data), split, folder, run, domain or [])
     if PartialState().is_main_process:
         Console().print(results.table())

@@ -20,7 +20,7 @@ from .options import (
     parse_backbones,
     parse_pairs,
 )
-from .terminal import no_progress_bars_in_logs, print_line
+from .terminal import print_line, quiet_transformers
 
 if TYPE_CHECKING:
     from videolights_hf.backbones.base import FeatureBackbone
@@ -109,7 +109,7 @@ def extract(
         vids = {row["vid"] for path in files.values() for row in read_annotations(path, spec)}
     found = find_videos(videos, vids)
     processes = Processes.current(device)
-    with no_progress_bars_in_logs():
+    with quiet_transformers():
         origins = parse_backbones(backbone)
         loaded = _load(origins, backbone_batch_size, dtype, processes)
     settings = ExtractionSettings(

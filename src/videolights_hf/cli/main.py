@@ -15,6 +15,7 @@ from .convert_subtitles import convert_subtitles
 from .evaluate import evaluate
 from .evaluate_checkpoint import evaluate_checkpoint
 from .extract import extract
+from .generate import generate
 from .predict import predict
 from .prepare import prepare
 from .terminal import ReportingGroup
@@ -27,9 +28,10 @@ COMMANDS: tuple[Callable[..., Any], ...] = (
     evaluate,
     prepare,
     extract,
+    generate,
+    convert_subtitles,
     convert,
     convert_slowfast,
-    convert_subtitles,
 )
 
 app = typer.Typer(

@@ -4,31 +4,44 @@ from __future__ import annotations
 
 import importlib.util
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from .options import BackboneModules, Device
-from .terminal import no_progress_bars_in_logs
+from .terminal import quiet_transformers
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from videolights_hf.inference.moments import MomentResult
     from videolights_hf.inference.pipeline import VideoMomentRetrievalPipeline
 
 PICTURE_FORMATS = (".jpg", ".pdf", ".png", ".svg")
-
-
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+DEMO = "demo"
+NO_MODEL = (
+    "no model is given. `--model demo` is the bundled model, which knows a made-up world of colored shapes and no real "
+    "videos; `--model DIR` is a folder that `videolights convert` made of a released checkpoint, or that `videolights train` "
+    "wrote; `--model OWNER/NAME` is a model on the Hub"
+)
 
 
 def predict(
-    video: Annotated[Path, typer.Argument(metavar="VIDEO", help="The video file.")],
+    video: Annotated[str, typer.Argument(metavar="VIDEO", help="The video file.")],
     sentences: Annotated[
         list[str], typer.Argument(metavar="SENTENCE", help="What to look for. The video is encoded once for all.")
     ],
-    model: Annotated[str, typer.Option(metavar="PATH_OR_ID", help="A model folder, or its id on the Hub.")],
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATH_OR_ID",
+            help="A model folder, its id on the Hub, or demo: the bundled model of a made-up world.",
+            show_default=False,
+        ),
+    ] = None,
     audio_path: Annotated[
         Path | None,
         typer.Option(
@@ -38,7 +51,12 @@ def predict(
         ),
     ] = None,
     json_path: Annotated[
-        Path | None, typer.Option("--json", metavar="OUT", help="Write moments and saliency to this file.")
+        str | None,
+        typer.Option(
+            "--json",
+            metavar="OUT",
+            help="Write moments and saliency to this file; - prints them instead of the table.",
+        ),
     ] = None,
     plot_path: Annotated[
         Path | None,
@@ -75,13 +93,16 @@ def predict(
 
         videolights predict trip.mp4 "a dog runs" "people eat" --model DIR --plot trip.png
     """
+    from videolights_hf.common.files import write_json
     from videolights_hf.data.features import read_features
 
-    _check_outputs(plot_path, cut_dir)
+    if model is None:
+        raise typer.BadParameter(NO_MODEL, param_hint="--model")
+    _check_inputs(video, sentences)
+    _check_outputs(json_path, plot_path, cut_dir)
     audio = None if audio_path is None else read_features(audio_path)
-    with no_progress_bars_in_logs():
-        pipe = _load(model, device, dtype)
-        results = pipe(
+    with quiet_transformers():
+        results = _load(model, device, dtype)(
             video,
             sentences,
             audio=audio,
@@ -90,62 +111,76 @@ def predict(
             nms_threshold=nms,
             batch_size=batch_size,
         )
-    _print_tables(results)
-    if json_path is not None:
-        json_path.parent.mkdir(parents=True, exist_ok=True)
-        content = {"video": str(video), "model": model, "predictions": results}
-        json_path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        typer.echo(f"Wrote {json_path}")
+    content = {"video": video, "model": model, "predictions": results}
+    if json_path == "-":
+        # Escaped, so that every console takes it.
+        typer.echo(json.dumps(content, indent=1, allow_nan=False))
+    elif json_path is not None:
+        write_json(json_path, content)
+    # After the file: it is there whatever becomes of the console.
+    if json_path != "-":
+        _print_tables(results)
+    if json_path not in (None, "-"):
+        _say_written(json_path, json_path)
     if plot_path is not None:
-        from videolights_hf.visualization.moments import plot_moments
-
-        plot_path.parent.mkdir(parents=True, exist_ok=True)
-        plot_moments(results, video).savefig(plot_path, dpi=150)
-        typer.echo(f"Wrote {plot_path}")
+        _plot(results, video, plot_path)
+        _say_written(plot_path, json_path)
     if cut_dir is not None:
-        _cut(video, results, cut_dir)
+        for path in _cut(video, results, cut_dir):
+            _say_written(path, json_path)
 
 
-def _check_outputs(plot_path: Path | None, cut_dir: Path | None) -> None:
+def _check_inputs(video: str, sentences: Sequence[str]) -> None:
+    """Say at once what would otherwise be an odd answer or a late error."""
+    from videolights_hf.extraction.sources import VIDEO_ENDINGS
+
+    for text in (video, *sentences):
+        if text.lower().startswith(("http://", "https://", "ftp://", "rtsp://")):
+            raise ValueError(f"{text} is an address, and only files are read: download it first.")
+    for text in sentences:
+        path = Path(text)
+        if path.suffix.lower() in VIDEO_ENDINGS and (len(text.split()) == 1 or path.is_file()):
+            raise ValueError(
+                f"{text} looks like a second video, not a sentence: predict takes one video. Repeat the command for each."
+            )
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError:
+            shown = text.encode("utf-8", "backslashreplace").decode("utf-8")
+            raise ValueError(f"The sentence {shown!r} is not valid UTF-8: type it in a UTF-8 terminal.") from None
+
+
+def _check_outputs(json_path: str | None, plot_path: Path | None, cut_dir: Path | None) -> None:
     """Fail before the long work, not after it."""
     if plot_path is not None:
         if plot_path.suffix.lower() not in PICTURE_FORMATS:
             raise typer.BadParameter(f"{plot_path}: choose one of {', '.join(PICTURE_FORMATS)}", param_hint="--plot")
         if importlib.util.find_spec("matplotlib") is None:
             raise ImportError('Pictures need matplotlib: pip install "videolights-hf[viz]".')
+        plot_path.parent.mkdir(parents=True, exist_ok=True)
+    if json_path not in (None, "-"):
+        path = Path(json_path)
+        if path.is_dir():
+            raise IsADirectoryError(f"{path} is a folder: --json wants the name of a file.")
+        path.parent.mkdir(parents=True, exist_ok=True)
     if cut_dir is not None:
         cut_dir.mkdir(parents=True, exist_ok=True)
 
 
 def _load(model: str, device: str | None, dtype: Dtype) -> VideoMomentRetrievalPipeline:
     import torch
-    from huggingface_hub.errors import StrictDataclassError
-    from safetensors import SafetensorError
 
+    from videolights_hf.demo.bundled import demo_checkpoint
     from videolights_hf.inference.pipeline import VideoMomentRetrievalPipeline
-    from videolights_hf.inference.processing import VideoLightsProcessor
-    from videolights_hf.models.videolights.configuration import VideoLightsConfig
-    from videolights_hf.models.videolights.modeling import VideoLightsForMomentRetrieval
 
-    if not Path(model).is_dir() and (model.startswith((".", "/", "~")) or model.count("/") > 1):
-        raise FileNotFoundError(f"No such model folder: {model}")
-    model_type = VideoLightsConfig.get_config_dict(model)[0].get("model_type")
-    if model_type not in (None, VideoLightsConfig.model_type):
-        raise ValueError(f"{model} holds a model of the type {model_type!r}, not {VideoLightsConfig.model_type!r}.")
-    # Not by `pipeline(...)`, which wraps what is wrong with a checkpoint in tracebacks.
-    try:
-        network = VideoLightsForMomentRetrieval.from_pretrained(model, dtype=dtype)
-        processor = VideoLightsProcessor.from_pretrained(model)
-    except (StrictDataclassError, SafetensorError, RuntimeError) as error:
-        raise ValueError(f"The model {model} cannot be loaded: {error}") from error
-    chosen = {} if dtype == "auto" else {"dtype": getattr(torch, dtype)}
-    try:
-        return VideoMomentRetrievalPipeline(network, processor, device=device, **chosen)
-    except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"Cannot run on the device {device!r}: {error}") from error
+    path = str(demo_checkpoint()) if model == DEMO else model
+    if not Path(path).is_dir() and (path.startswith((".", "/", "~")) or path.count("/") > 1):
+        raise FileNotFoundError(f"No such model folder: {path}")
+    chosen = None if dtype == "auto" else getattr(torch, dtype)
+    return VideoMomentRetrievalPipeline.from_pretrained(path, device=device, dtype=chosen)
 
 
-def _print_tables(results: list[dict[str, Any]]) -> None:
+def _print_tables(results: Sequence[MomentResult]) -> None:
     from rich.console import Console
 
     console = Console()
@@ -153,29 +188,55 @@ def _print_tables(results: list[dict[str, Any]]) -> None:
         console.print(_table(result))
 
 
-def _table(result: dict[str, Any]) -> Table:
+def _table(result: MomentResult) -> Table:
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
     from videolights_hf.common.times import format_time
+    from videolights_hf.inference.highlights import find_highlights
+    from videolights_hf.inference.moments import low_score_note
 
     table = Table(title=Text(result["query"], style="bold"), title_justify="left", box=box.SIMPLE_HEAD)
-    for column in ("moment", "start", "end", "score"):
+    for column in ("", "start", "end", "score"):
         table.add_column(column, justify="right")
-    for rank, moment in enumerate(result["moments"], start=1):
-        times = (format_time(moment[name], decimals=1) for name in ("start", "end"))
-        table.add_row(str(rank), *times, f"{moment['score']:.2f}")
-    if not result["moments"]:
-        table.caption = "No moment found."
+
+    def add(name: str, span: Any, score: str) -> None:
+        table.add_row(name, *(format_time(span[bound], decimals=1) for bound in ("start", "end")), score)
+
+    note = low_score_note(result["moments"])
+    for rank, moment in enumerate([] if note else result["moments"], start=1):
+        add(f"moment {rank}", moment, f"{moment['score']:.2f}")
+    if table.rows:
+        table.add_section()
+    for rank, highlight in enumerate(find_highlights(result), start=1):
+        add(f"highlight {rank}", highlight, "")
+    table.caption = note or (None if result["moments"] else "No moment found.")
     return table
 
 
-def _cut(video: Path, results: list[dict[str, Any]], directory: Path) -> None:
+def _plot(results: list[MomentResult], video: str, path: Path) -> None:
+    from videolights_hf.common.files import written_aside
+    from videolights_hf.visualization.moments import plot_moments
+
+    figure = plot_moments(results, video)
+    with written_aside(path) as partial:
+        figure.savefig(partial, format=path.suffix[1:].lower(), dpi=150)
+
+
+def _cut(video: str, results: Sequence[MomentResult], directory: Path) -> list[Path]:
+    """Write the moments to files; nothing of a sentence whose scores are all low."""
+    from videolights_hf.inference.moments import low_score_note
     from videolights_hf.video.excerpts import excerpt_file_name, write_excerpt
 
+    written = []
     for result in results:
-        for moment in result["moments"]:
+        for moment in [] if low_score_note(result["moments"]) else result["moments"]:
             start, end = moment["start"], moment["end"]
-            path = write_excerpt(video, start, end, directory / excerpt_file_name(result["query"], start, end))
-            typer.echo(f"Wrote {path}")
+            path = directory / excerpt_file_name(result["query"], start, end)
+            written.append(write_excerpt(video, start, end, path))
+    return written
+
+
+def _say_written(path: str | Path, json_path: str | None) -> None:
+    typer.echo(f"Wrote {path}", err=json_path == "-")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
+import logging
 import sys
 import warnings
 from collections.abc import Iterator
@@ -27,6 +29,15 @@ EXTRA_OF_MODULE = {
 """Which extra of the package installs a module."""
 
 
+_LISTED_PROBLEMS = 10
+# Not subclasses of the expected errors, but about files and settings all the same.
+_EXPECTED_BY_NAME = frozenset(
+    {"OutOfMemoryError", "SafetensorError", "StrictDataclassError", "UnpicklingError", "YAMLError"}
+)
+# typer ends the command by these.
+_OF_TYPER = frozenset({"Abort", "ClickException", "Exit"})
+
+
 def print_line(kind: str, message: object, color: str) -> None:
     """Print a message on standard error as one line, even if it has line breaks."""
     typer.secho(f"{kind}: {' '.join(str(message).split())}", fg=color, err=True)
@@ -34,22 +45,48 @@ def print_line(kind: str, message: object, color: str) -> None:
 
 @contextlib.contextmanager
 def errors_as_lines() -> Iterator[None]:
-    """End expected errors with one line on standard error and exit code 1, and print warnings as lines.
+    """End errors with one line on standard error and exit code 1, and print warnings as lines.
 
-    Expected are bad input (`ValueError`), files (`OSError`), missing extras (`ImportError`), and their subclasses.
+    An error that lists several problems takes a line for each. What the console cannot encode is replaced by `?`, so
+    that it costs neither results nor messages.
     """
+    _replace_what_cannot_be_encoded()
     with _warnings_as_lines():
         try:
             yield
-        except (ValueError, OSError, ImportError) as error:
-            if isinstance(error, OSError) and error.errno == errno.EPIPE:
-                raise  # The reader of our output has gone, as after `| head`.
-            print_line("Error", describe(error), typer.colors.RED)
+        except KeyboardInterrupt:
+            print_line("Stopped", "interrupted by the keyboard.", typer.colors.RED)
+            raise SystemExit(130) from None
+        except Exception as error:
+            # The last one: the reader of our output has gone, as after `| head`.
+            if _names(error) & _OF_TYPER or (isinstance(error, OSError) and error.errno == errno.EPIPE):
+                raise
+            for line in _lines_of(error):
+                print_line("Error", line, typer.colors.RED)
             raise SystemExit(1) from error
 
 
+def is_expected(error: Exception) -> bool:
+    """Whether an error is about what the user gave: input, files, missing extras, or memory."""
+    return isinstance(error, (ValueError, OSError, ImportError, MemoryError)) or bool(
+        _names(error) & _EXPECTED_BY_NAME
+    )
+
+
+def _names(error: Exception) -> set[str]:
+    return {parent.__name__ for parent in type(error).__mro__}
+
+
+def _lines_of(error: Exception) -> list[str]:
+    problems = [str(problem) for problem in getattr(error, "problems", ())]
+    if not problems:
+        return [describe(error)]
+    more = len(problems) - _LISTED_PROBLEMS
+    return problems[:_LISTED_PROBLEMS] + [f"... and {more} more"] * (more > 0)
+
+
 def describe(error: Exception) -> str:
-    """The message of an expected error."""
+    """An error in one line."""
     if isinstance(error, ModuleNotFoundError) and error.name:
         module = error.name.partition(".")[0]
         if module in EXTRA_OF_MODULE:
@@ -57,33 +94,52 @@ def describe(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror and error.filename:
         # Without Python's error number.
         return f"{error.strerror}: {error.filename}"
+    if isinstance(error, MemoryError) or "OutOfMemoryError" in _names(error):
+        return f"Out of memory. Use smaller files or batches. {error}".strip()
+    if not is_expected(error):
+        return (
+            f"{type(error).__name__}: {error}. A file is damaged, or this is a fault of the program: "
+            "`videolights --debug ...` shows where."
+        )
     return str(error) or type(error).__name__
 
 
 @contextlib.contextmanager
-def no_progress_bars_in_logs() -> Iterator[None]:
-    """Keep transformers' bars for loading and saving weights out of logs and pipes."""
+def quiet_transformers() -> Iterator[None]:
+    """Silence transformers' warnings, which address programmers, and keep its progress bars out of logs and pipes."""
     from transformers.utils import logging
 
-    hide = logging.is_progress_bar_enabled() and not sys.stderr.isatty()
-    if hide:
+    verbosity = logging.get_verbosity()
+    hide_bars = logging.is_progress_bar_enabled() and not sys.stderr.isatty()
+    logging.set_verbosity_error()
+    if hide_bars:
         logging.disable_progress_bar()
     try:
         yield
     finally:
-        if hide:
+        logging.set_verbosity(verbosity)
+        if hide_bars:
             logging.enable_progress_bar()
 
 
 class ReportingGroup(TyperGroup):
-    """Commands that end expected errors with one line. With `--debug`, Python prints the traceback."""
+    """Commands that end errors with one line. With `--debug`, Python prints the traceback."""
 
-    def invoke(self, ctx: typer.Context) -> Any:
+    def invoke(self, ctx: Any) -> Any:
         """Run the chosen command."""
         if ctx.params.get("debug"):
             return super().invoke(ctx)
         with errors_as_lines():
             return super().invoke(ctx)
+
+
+class _LineHandler(logging.Handler):
+    """Prints each line of a warning that the package logs."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        for line in record.getMessage().splitlines():
+            if line.strip():
+                print_line("Warning", line, typer.colors.YELLOW)
 
 
 @contextlib.contextmanager
@@ -93,6 +149,17 @@ def _warnings_as_lines() -> Iterator[None]:
         if issubclass(category, UserWarning):
             print_line("Warning", message, typer.colors.YELLOW)
 
+    logger, handler = logging.getLogger("videolights_hf"), _LineHandler(logging.WARNING)
+    logger.addHandler(handler)
     with warnings.catch_warnings():
         warnings.showwarning = show
-        yield
+        try:
+            yield
+        finally:
+            logger.removeHandler(handler)
+
+
+def _replace_what_cannot_be_encoded() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from .options import BackboneCheckpoints, BackboneModules, Domains, FeatureData, Settings, parse_pairs
-from .terminal import no_progress_bars_in_logs
+from .terminal import quiet_transformers
 
 
 def _list_recipes(asked: bool) -> None:
@@ -59,7 +59,7 @@ def train(
     checkpoints = parse_pairs(backbone, "--backbone", "NAME=PATH_OR_ID")
     run = load_recipe(recipe, settings or [])
     run_data = RunData.load(data, eval_data, checkpoints)
-    with no_progress_bars_in_logs():
+    with quiet_transformers():
         results = run_recipe(run, run_data, output, domains=domain or [], init_from=init_from, resume=resume)
     if PartialState().is_main_process:
         Console().print(results.table())

@@ -28,7 +28,8 @@ def written_aside(path: str | os.PathLike) -> Iterator[Path]:
     """Write a file under another name beside it, and rename it when it is complete.
 
     Args:
-        path: The file. What it held before stays until the new content is complete, also when the disk runs full.
+        path: The file. What it held before stays until the new content is complete, also when the disk runs full. A
+            link stays a link, and a device or pipe is written to, not replaced.
 
     Yields:
         The path to write to.
@@ -36,14 +37,20 @@ def written_aside(path: str | os.PathLike) -> Iterator[Path]:
     Raises:
         OSError: The file cannot be written; a full disk is named as such, with what to do.
     """
-    target = Path(path)
+    target = Path(os.path.realpath(path))
+    if target.exists() and not target.is_file():
+        yield target
+        return
     # The name says whose work in progress it is, and does not grow with the target's name.
     partial = target.parent / f".{socket.gethostname()}-{os.getpid()}-{next(_counter)}{PARTIAL_SUFFIX}"
     try:
         yield partial
         partial.replace(target)
     except OSError as error:
-        explained = _full_disk_error(error, target)
+        explained = _full_disk_error(error, Path(path))
+        if explained is None and error.filename == os.fspath(partial):
+            # People know the file by its own name.
+            explained = OSError(error.errno, error.strerror, os.fspath(path))
         if explained is None:
             raise
         raise explained from error
@@ -100,7 +107,14 @@ def write_json(path: str | os.PathLike, content: Any) -> None:
     Raises:
         ValueError: The content holds NaN or infinity, which JSON has no words for.
     """
-    write_text(path, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n", errors="surrogatepass")
+    try:
+        text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
+        text.encode("utf-8")
+    except (
+        UnicodeEncodeError
+    ):  # Half characters, as in names of files that are not UTF-8: escaped, the file stays UTF-8.
+        text = json.dumps(content, indent=1, allow_nan=False)
+    write_text(path, text + "\n")
 
 
 def read_json_object(path: str | os.PathLike) -> dict[str, Any] | None:

@@ -67,7 +67,7 @@ def annotate(plan: VideoPlan, first_qid: int = 0) -> list[dict[str, Any]]:
 def make_world(
     folder: str | PathLike[str], split: str, indices: Iterable[int], seed: int = 0, show_progress: bool = False
 ) -> list[dict[str, Any]]:
-    """Renders videos of the world into a folder: `{vid}.mp4` files and their `annotations.jsonl`.
+    """Render videos of the world into a folder: `{vid}.mp4` files and their `annotations.jsonl`.
 
     Args:
         folder: Folder to write to; made if it does not exist.

@@ -27,7 +27,7 @@ _OUTLINE = 0.1
 
 
 def render_scene_frame(scene: Scene, seconds: float) -> np.ndarray:
-    """Renders one frame of a scene.
+    """Render one frame of a scene.
 
     Args:
         scene: What to show.
@@ -45,13 +45,13 @@ def render_scene_frame(scene: Scene, seconds: float) -> np.ndarray:
 
 
 def render_frame(plan: VideoPlan, time: float) -> np.ndarray:
-    """Renders the frame of a video at `time` seconds: RGB (FRAME_SIZE, FRAME_SIZE, 3), uint8."""
+    """Render the frame of a video at `time` seconds: RGB (FRAME_SIZE, FRAME_SIZE, 3), uint8."""
     scene = plan.scene_at(time)
     return render_scene_frame(scene, time - scene.start)
 
 
 def render_video(plan: VideoPlan, path: str | PathLike[str]) -> None:
-    """Renders a whole video and encodes it as H.264 in an mp4 file.
+    """Render a whole video and encodes it as H.264 in an mp4 file.
 
     Args:
         plan: The video.
@@ -125,7 +125,7 @@ _PATTERNS = {"plain": _plain, "stripes": _stripes, "checks": _checks, "dots": _d
 
 
 def _draw_object(frame: np.ndarray, scene: Scene, seconds: float, color: np.ndarray) -> None:
-    """Draws the object with a dark outline over `frame` (H, W, 3) float32, in place; parts outside are cut off."""
+    """Draw the object with a dark outline over `frame` (H, W, 3) float32, in place; parts outside are cut off."""
     radius = scene.radius(seconds) * FRAME_SIZE
     x, y = (coordinate * FRAME_SIZE for coordinate in scene.center(seconds))
     left, top, side = int(x - radius) - 1, int(y - radius) - 1, int(2 * radius) + 4

@@ -1,4 +1,4 @@
-"""Plans of the world's videos: which scenes follow one another, how each object moves, and what is asked.
+"""Plan of the world's videos: which scenes follow one another, how each object moves, and what is asked.
 
 A plan is drawn from (world seed, split, index) alone, so the same three always give the same video, and no two splits can
 share one. Scenes begin and end on whole seconds.
@@ -116,7 +116,7 @@ def moments_of(query: Query, scenes: tuple[Scene, ...]) -> list[tuple[int, int]]
 
 
 def draw_scene(rng: np.random.Generator, kind: SceneKind, start: int, end: int, large: bool = False) -> Scene:
-    """Draws how a scene of `kind` from second `start` to second `end` looks; `large` makes its object grow large."""
+    """Draw how a scene of `kind` from second `start` to second `end` looks; `large` makes its object grow large."""
     return Scene(
         kind=kind,
         start=start,
@@ -129,7 +129,7 @@ def draw_scene(rng: np.random.Generator, kind: SceneKind, start: int, end: int, 
 
 
 def plan_video(split: str, index: int, seed: int = 0) -> VideoPlan:
-    """Plans one video of the world.
+    """Plan one video of the world.
 
     Every kind of scene in the video is asked for, so that the frames alone never tell which one is meant, and the kinds
     are drawn from few words, so that each shares a word with others.

@@ -74,7 +74,7 @@ class Query:
         return same_object and self.background in (None, kind.background)
 
     def sentence(self, rng: np.random.Generator, size: str | None = None) -> str:
-        """Words this query.
+        """Word this query.
 
         Args:
             rng: Draws the template and the background's name.
