@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -62,10 +63,25 @@ def test_json_holds_brief_and_details(run, tmp_path):
     assert metrics["full"]["MR-R1"]["0.5"] == metrics["brief"]["MR-full-R1@0.5"] == 100.0
 
 
+def test_json_alone_goes_to_standard_output(run):
+    result = run(PREDICTIONS, TRUTH, "--json", "-")
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["brief"]["MR-full-mAP"] == 100.0
+
+
+def test_an_older_file_stays_when_the_new_one_cannot_be_written(run, tmp_path, monkeypatch):
+    (tmp_path / "metrics.json").write_text("older")
+    monkeypatch.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    result = run(PREDICTIONS, TRUTH, "--json", tmp_path / "metrics.json")
+    assert result.exit_code == 1
+    assert "The disk is full" in result.stderr
+    assert (tmp_path / "metrics.json").read_text() == "older"
+
+
 def test_domains_and_their_mean_are_shown(run):
     result = run(DOMAIN_PREDICTIONS, DOMAIN_TRUTH)
     rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in result.stdout.splitlines() if "│" in line]
-    assert rows == [["dog", "1.00000"], ["surfing", "0.25000"], ["mean", "0.62500"]]
+    assert rows == [["dog", "100.00"], ["surfing", "25.00"], ["mean", "62.50"]]
 
 
 def test_options_choose_domain_and_dataset(run):

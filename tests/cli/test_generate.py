@@ -141,7 +141,7 @@ def test_excluded_videos_are_not_captioned_and_options_reach_the_corpus(world, t
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--form", "releas"], "'release', 'paper'"),
+        (["--form", "draft"], "'release', 'paper'"),
         (["--backbone", "clop"], "Did you mean 'clip'"),
         (["--dataset", "qvhighlight"], "Did you mean 'qvhighlights'"),
         (["--captioner", "/nowhere"], "/nowhere"),

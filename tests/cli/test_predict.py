@@ -294,7 +294,7 @@ def test_older_outputs_stay_whole_when_new_ones_cannot_be_written(model, video, 
         (["https://example.org/a.mp4", "a dog"], "https://example.org/a.mp4 is an address"),
         (["VIDEO", "second.mp4", "a dog"], "second.mp4 looks like a second video"),
         (["VIDEO", "http://example.org/b.mp4"], "is an address"),
-        (["VIDEO", "caf\udce9"], "not valid UTF-8"),
+        (["VIDEO", "\udce9t\udce9"], "not valid UTF-8"),
         (["VIDEO", "a dog", "--json", "."], ". is a folder"),
     ],
 )

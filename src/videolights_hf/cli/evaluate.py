@@ -22,7 +22,10 @@ def evaluate(
         Path, typer.Argument(metavar="GROUND_TRUTH.jsonl", help="Annotations of the same queries.")
     ],
     json_path: Annotated[
-        Path | None, typer.Option("--json", metavar="OUT", help="Also write every metric to this JSON file.")
+        str | None,
+        typer.Option(
+            "--json", metavar="OUT", help="Also write every metric to this file; - prints them instead of the tables."
+        ),
     ] = None,
     dataset: Annotated[
         str | None,
@@ -49,6 +52,7 @@ def evaluate(
 
     from rich.console import Console
 
+    from videolights_hf.common.files import write_json
     from videolights_hf.metrics import evaluate_predictions, read_json_lines
 
     results = evaluate_predictions(
@@ -58,11 +62,14 @@ def evaluate(
         domain=domain,
         clip_length=clip_length,
     )
-    if json_path is not None:
-        json_path.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    console = Console(markup=False)
-    for table in _tables(results):
-        console.print(table)
+    if json_path == "-":
+        typer.echo(json.dumps(results, indent=1, allow_nan=False))
+    else:
+        if json_path is not None:
+            write_json(json_path, results)
+        console = Console(markup=False)
+        for table in _tables(results):
+            console.print(table)
     if strict and "unmatched" in results:
         raise ValueError("the ids of predictions and ground truth do not match (--strict)")
 
@@ -72,7 +79,7 @@ def _tables(results: dict[str, dict]) -> list[Table]:
     tables = []
     if "full" in results:
         columns = ("mAP", "mAP@0.5", "mAP@0.75", "R1@0.3", "R1@0.5", "R1@0.7", "mIoU")
-        table = _new_table("Moment retrieval (%)", "windows", columns)
+        table = _new_table("Moment retrieval (%)", "moments", columns)
         for name in _MOMENT_RANGES:
             metrics = results[name]
             mean_ap, recall = metrics["MR-mAP"], metrics["MR-R1"]
@@ -87,11 +94,11 @@ def _tables(results: dict[str, dict]) -> list[Table]:
         tables.append(table)
     for dataset, label in (("tvsum", "top-5 mAP"), ("youtube_highlights", "mAP")):
         if dataset in results:
-            table = _new_table(dataset, "domain", (label,))
+            table = _new_table(f"{dataset} (%)", "domain", (label,))
             for name, value in results[dataset].items():
-                table.add_row(name, f"{value:.5f}")
+                table.add_row(name, f"{100 * value:.2f}")
             table.add_section()
-            table.add_row("mean", f"{results['brief']['HL-mAP']:.5f}")
+            table.add_row("mean", f"{100 * results['brief']['HL-mAP']:.2f}")
             tables.append(table)
     return tables
 
