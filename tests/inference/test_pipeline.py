@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -10,7 +11,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from transformers import pipeline
+from safetensors.torch import load_file, save_file
+from transformers import AutoModel, pipeline
 
 from tests.support.tiny_backbones import make_tiny_clip
 from tests.support.videos import gray_frames, write_video
@@ -430,3 +432,70 @@ def test_a_saved_pipeline_runs_where_the_package_is_not_installed(checkpoint, vi
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "8"
+
+
+# Broken checkpoints
+
+
+def broken_copy(checkpoint, folder, change):
+    """A copy of a checkpoint with its weights changed."""
+    shutil.copytree(checkpoint, folder)
+    weights = load_file(folder / "model.safetensors")
+    save_file(change(weights), folder / "model.safetensors", metadata={"format": "pt"})
+    return folder
+
+
+def without_half(weights):
+    return dict(list(weights.items())[::2])
+
+
+def not_a_number(weights):
+    return {name: value * float("nan") for name, value in weights.items()}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [(lambda weights: {}, "lacks"), (without_half, "lacks"), (not_a_number, "holds NaN or infinity")],
+    ids=["no weights", "half the weights", "NaN"],
+)
+def test_weights_that_are_not_there_are_not_made_up(checkpoint, tmp_path, change, message):
+    folder = broken_copy(checkpoint, tmp_path / "broken", change)
+    for load in (VideoMomentRetrievalPipeline, VideoLightsForMomentRetrieval, AutoModel):
+        with pytest.raises(OSError, match=message):
+            load.from_pretrained(str(folder))
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("config.json", None, "config.json|Unrecognized"),
+        ("config.json", "[]", "config.json"),
+        ("config.json", '{"model_type": "clip"}', "type 'clip', which finds no moments"),
+        ("config.json", '{"model_type": "videolights", "num_projection_layers": 100000000}', "num_projection_layers"),
+        ("config.json", '{"model_type": "videolights", "num_labels": 1000000000}', "num_labels"),
+        ("processor_config.json", None, "holds no processor|processor"),
+        ("processor_config.json", "{}", "holds no processor|processor"),
+        ("processor_config.json", '{"clip_length": null}', "clip_length|cannot be loaded"),
+    ],
+)
+def test_broken_settings_end_in_one_line(checkpoint, tmp_path, file, content, message):
+    folder = tmp_path / "broken"
+    shutil.copytree(checkpoint, folder)
+    (folder / file).unlink() if content is None else (folder / file).write_text(content)
+    with pytest.raises((OSError, ValueError), match=message):
+        VideoMomentRetrievalPipeline.from_pretrained(folder, device="cpu")
+
+
+def test_the_typed_door_gives_what_transformers_gives(checkpoint, video):
+    loaded = VideoMomentRetrievalPipeline.from_pretrained(checkpoint, device="cpu")
+    assert_same(loaded(video, SENTENCES[0]), pipeline("video-moment-retrieval", str(checkpoint))(video, SENTENCES[0]))
+    assert loaded.processor.get_backbone("clip").model.dtype == torch.float32
+    with pytest.raises(ValueError, match="nowhere"):
+        VideoMomentRetrievalPipeline.from_pretrained(checkpoint, device="nowhere")
+
+
+def test_outputs_that_are_no_numbers_are_refused(video):
+    finder = make_pipeline()
+    torch.nn.init.constant_(next(finder.model.parameters()), float("nan"))
+    with pytest.raises(ValueError, match="NaN or infinite"):
+        finder(video, SENTENCES[0])

@@ -24,14 +24,17 @@ _WEIGHT_FILES = ("*.safetensors", "*.bin", "*.index.json")
 
 
 def load_complete_model(
-    model_class: type[Model], name_or_path: str | os.PathLike, dtype: torch.dtype | None = None, **hub_kwargs: Any
+    model_class: type[Model],
+    name_or_path: str | os.PathLike,
+    dtype: torch.dtype | str | None = None,
+    **hub_kwargs: Any,
 ) -> Model:
     """Load a model from a folder or the Hub.
 
     Args:
         model_class: The model's class, or a transformers Auto class.
         name_or_path: Folder or Hub id.
-        dtype: Floating-point type; float32 by default, whatever the weights are stored in.
+        dtype: Floating-point type, or `"auto"` for that of the weights; float32 by default.
         **hub_kwargs: Passed to `from_pretrained`.
 
     Raises:
@@ -133,7 +136,7 @@ def not_finite(tensors: dict[str, torch.Tensor]) -> list[str]:
     return [
         name
         for name, tensor in tensors.items()
-        if tensor.is_floating_point() and not torch.isfinite(tensor.sum(dtype=torch.float64))
+        if tensor.is_floating_point() and not tensor.is_meta and not torch.isfinite(tensor.sum(dtype=torch.float64))
     ]
 
 

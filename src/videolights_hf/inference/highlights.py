@@ -6,6 +6,7 @@ from typing import TypedDict
 
 import numpy as np
 
+from ..common.time_axis import count_clips
 from .moments import MomentResult
 
 # Training asks for this difference between the saliency of good and bad clips: a flatter curve says nothing.
@@ -35,7 +36,7 @@ def find_highlights(result: MomentResult, top_k: int = 3) -> list[Highlight]:
     """
     saliency = np.asarray(result["saliency"], dtype=np.float64)
     # A last clip may begin after the end of the video: there is nothing to show.
-    saliency = saliency[: max(1, int(np.ceil(result["duration"] / result["clip_length"] - 1e-6)))]
+    saliency = saliency[: count_clips(result["duration"], result["clip_length"])]
     if len(saliency) == 0 or np.ptp(saliency) < SALIENCY_MARGIN:
         return []
     upper = np.flatnonzero(saliency >= saliency.min() + np.ptp(saliency) / 2)

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import IO, Any, Protocol, TypeAlias, overload
+from typing import IO, Any, Protocol, TypeAlias, cast, overload
 
 import numpy as np
 import torch
@@ -15,12 +15,14 @@ from transformers.pipelines import PIPELINE_REGISTRY, Pipeline
 from transformers.utils import ModelOutput, logging
 
 from ..backbones.features import VideoFeatures
+from ..common.loading import load_complete_model
+from ..common.time_axis import TimeAxis
 from ..hub.card import load_or_make_model_card
 from ..hub.push import UPLOAD_ARGUMENTS, push_saved_folder
 from .inputs import is_one_video
 from .moments import MomentResult, MomentSelection, select_moments
 from .processing import VideoLightsProcessor
-from .windows import merge_moments, merge_saliency, plan_windows
+from .windows import check_duration, merge_moments, merge_saliency, plan_windows
 
 TASK = "video-moment-retrieval"
 
@@ -135,7 +137,9 @@ class VideoMomentRetrievalPipeline(Pipeline):
             config = AutoConfig.from_pretrained(path, **hub_arguments)
             if not hasattr(config, "video_backbones"):
                 raise ValueError(f"{path} holds a model of the type {config.model_type!r}, which finds no moments.")
-            model = AutoModel.from_pretrained(path, config=config, dtype=dtype or "auto", **hub_arguments)
+            model = load_complete_model(
+                cast("type[PreTrainedModel]", AutoModel), path, dtype=dtype or "auto", config=config, **hub_arguments
+            )
             processor = AutoProcessor.from_pretrained(path, **hub_arguments)
         except (OSError, ValueError, ImportError):
             raise
@@ -260,12 +264,12 @@ class VideoMomentRetrievalPipeline(Pipeline):
         # By its attributes: code loaded with a checkpoint may hold a second copy of the class.
         if not hasattr(video, "num_clips"):
             video = self.processor.encode_video(video, fps, show_progress=_shows_progress(show_progress))
+        check_duration(video.num_clips, video.clip_length, video.duration)
         num_clips, duration = video.num_clips, video.duration
         if inputs["audio"] is not None:
             # Where the sound ends early, the clips without it are left out, as in training.
             num_clips = min(num_clips, len(inputs["audio"]))
-            covered = num_clips * video.clip_length
-            duration = covered if duration - covered > video.clip_length else duration
+            duration = TimeAxis(duration, num_clips, video.clip_length).seconds
         windows = plan_windows(
             num_clips, video.clip_length, duration, self.model.config.max_video_length, window_stride
         )

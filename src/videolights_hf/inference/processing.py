@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Sequence
+from numbers import Real
 from typing import Any, Literal
 
 import numpy as np
@@ -87,16 +89,15 @@ class VideoLightsProcessor(ProcessorMixin):
         backbone_checkpoints: Mapping[str, str] | None = None,
         backbone_origins: Mapping[str, str] | None = None,
     ):
-        for field, backbones in (("video_backbones", video_backbones), ("text_backbones", text_backbones)):
-            if not backbones:
-                raise ValueError(f"`{field}` is empty: name at least one backbone, such as [['clip', 512]].")
+        _check_backbones("video_backbones", video_backbones)
+        _check_backbones("text_backbones", text_backbones)
         for field, value in (
             ("clip_length", clip_length),
             ("max_video_length", max_video_length),
             ("max_text_length", max_text_length),
         ):
-            if not value > 0:
-                raise ValueError(f"`{field}` must be positive, got {value}.")
+            if not (isinstance(value, Real) and 0 < value < math.inf):
+                raise ValueError(f"`{field}` must be a positive number, got {value!r}.")
         self.video_backbones = [list(pair) for pair in video_backbones]
         self.text_backbones = [list(pair) for pair in text_backbones]
         self.audio_dim = audio_dim
@@ -414,6 +415,15 @@ class VideoLightsProcessor(ProcessorMixin):
                 "`VideoLightsProcessor.from_config(model.config).save_pretrained(...)`."
             )
         return settings, kwargs
+
+
+def _check_backbones(field: str, backbones: Any) -> None:
+    if not isinstance(backbones, Sequence) or not backbones:
+        raise ValueError(f"`{field}` is {backbones!r}: name at least one backbone, such as [['clip', 512]].")
+    for pair in backbones:
+        is_pair = isinstance(pair, Sequence) and len(pair) == 2 and isinstance(pair[0], str)
+        if not is_pair or not isinstance(pair[1], int) or pair[1] < 1:
+            raise ValueError(f"`{field}` holds {pair!r}: it lists pairs of name and width, such as ['clip', 512].")
 
 
 __all__ = ["VideoLightsProcessor"]

@@ -89,11 +89,7 @@ def plan_windows(
         stride = max(1, max_clips // 2)
     if not 1 <= stride <= max_clips:
         raise ValueError(f"stride must be between 1 and the {max_clips} clips of a window, got {stride}.")
-    if not abs(num_clips * clip_length - duration) <= 2 * clip_length:
-        raise ValueError(
-            f"{num_clips} clips of {clip_length:g} s make {num_clips * clip_length:g} s, but the video's duration is "
-            f"given as {duration:g} s. Pass the duration and the clip length that the features were extracted with."
-        )
+    check_duration(num_clips, clip_length, duration)
     if num_clips <= max_clips:
         return [VideoWindow(0, num_clips, 0.0, duration, is_first=True, is_last=True)]
     last_start = num_clips - max_clips
@@ -112,6 +108,19 @@ def plan_windows(
             )
         )
     return windows
+
+
+def check_duration(num_clips: int, clip_length: float, duration: float) -> None:
+    """Check that clips cover a video to within two of them.
+
+    Raises:
+        ValueError: They do not.
+    """
+    if not abs(num_clips * clip_length - duration) <= 2 * clip_length:
+        raise ValueError(
+            f"{num_clips} clips of {clip_length:g} s make {num_clips * clip_length:g} s, but the video's duration is "
+            f"given as {duration:g} s. Pass the duration and the clip length that the features were extracted with."
+        )
 
 
 def merge_saliency(windows: Sequence[VideoWindow], saliency: Sequence[np.ndarray]) -> np.ndarray:

@@ -1,5 +1,6 @@
 """What the configurations of all detectors share."""
 
+import os
 from typing import Any, ClassVar, Literal, TypeVar
 
 from huggingface_hub.dataclasses import strict
@@ -29,6 +30,9 @@ _LIBRARY_KEYS = frozenset(
 )
 
 _Config = TypeVar("_Config", bound="DetectorConfig")
+
+# Saved configurations with larger numbers are refused before anything is built of them.
+LARGEST_SIZE, LARGEST_DEPTH = 1_000_000, 1_000
 
 # Inside the installed package the pipeline is registered; a copy that travels with a checkpoint is another module.
 _IN_PACKAGE = __name__.startswith("videolights_hf.")
@@ -210,6 +214,39 @@ class DetectorConfig(PreTrainedConfig):
     def text_dim(self) -> int:
         """Channels of `text_features`: the text encoders side by side."""
         return sum(width for _, width in self.text_backbones)
+
+    @classmethod
+    def get_config_dict(
+        cls, pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Any
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Read a saved configuration; transformers would take a folder without one for the defaults.
+
+        Raises:
+            OSError: There is none.
+            ValueError: It is of another kind of model.
+        """
+        settings, rest = super().get_config_dict(pretrained_model_name_or_path, **kwargs)
+        if not settings:
+            raise OSError(f"{pretrained_model_name_or_path} holds no model: there is no config.json.")
+        found = settings.get("model_type")
+        if found != cls.model_type:
+            raise ValueError(
+                f"{pretrained_model_name_or_path} holds a model of the type {found!r}, not {cls.model_type!r}."
+            )
+        return settings, rest
+
+    @classmethod
+    def from_dict(cls: type[_Config], config_dict: dict[str, Any], **kwargs: Any) -> _Config:
+        """Make a configuration of saved settings.
+
+        Raises:
+            ValueError: A size is so large that it is a mistake, or an attack on the memory.
+        """
+        for name, value in config_dict.items():
+            largest = LARGEST_DEPTH if name.endswith("_layers") else LARGEST_SIZE
+            if isinstance(value, int) and value > largest:
+                raise ValueError(f"{name} is {value} in the configuration, more than {largest}: correct config.json.")
+        return super().from_dict(config_dict, **kwargs)
 
     @classmethod
     def from_preset(

@@ -3,18 +3,21 @@
 import math
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
 from transformers import PreTrainedModel
 from transformers import initialization as init
 
+from ..common.loading import check_weights
 from ..hub.card import load_or_make_model_card
 from ..hub.code import auto_map, write_code
 from ..hub.push import UPLOAD_ARGUMENTS, push_saved_folder
 from .configuration import DetectorConfig
 from .linear import PackedLinear, XavierLinear, XavierModule, ZeroBiasLinear
+
+_Model = TypeVar("_Model", bound="DetectorPreTrainedModel")
 
 
 class DetectorPreTrainedModel(PreTrainedModel):
@@ -57,6 +60,36 @@ class DetectorPreTrainedModel(PreTrainedModel):
                     init.xavier_uniform_(parameter)
                 else:
                     init.uniform_(parameter, -(module.hidden_size**-0.5), module.hidden_size**-0.5)
+
+    @classmethod
+    def from_pretrained(
+        cls: type[_Model],
+        pretrained_model_name_or_path: str | os.PathLike | None,
+        *args: Any,
+        output_loading_info: bool = False,
+        allow_missing: bool = False,
+        **kwargs: Any,
+    ) -> _Model:
+        """Load a model whose weights are all there, of the right shapes, and finite.
+
+        Transformers makes up weights that a checkpoint lacks, and a model with such weights answers, too.
+
+        Args:
+            pretrained_model_name_or_path: Folder or Hub id.
+            *args: As for `PreTrainedModel.from_pretrained`.
+            output_loading_info: Also return what transformers tells about the weights.
+            allow_missing: Initialize weights that are missing, in order to train them, instead of refusing.
+            **kwargs: As for `PreTrainedModel.from_pretrained`.
+
+        Raises:
+            OSError: There is no such model, or weights are missing, of other shapes, or hold NaN or infinity.
+        """
+        # With `output_loading_info`, which the signature does not tell, this is a pair.
+        loaded: Any = super().from_pretrained(pretrained_model_name_or_path, *args, output_loading_info=True, **kwargs)
+        model, info = loaded
+        checked = {**info, "missing_keys": set()} if allow_missing else info
+        check_weights(model, checked, str(pretrained_model_name_or_path))
+        return (model, info) if output_loading_info else model
 
     def save_pretrained(  # type: ignore[override]
         self,
