@@ -21,7 +21,7 @@ from transformers import AutoConfig, Trainer, TrainingArguments, set_seed
 
 from videolights_hf import VideoLightsConfig, VideoLightsForMomentRetrieval, VideoLightsProcessor
 from videolights_hf.cli.terminal import errors_as_lines
-from videolights_hf.data import VideoLightsDataCollator, draw_generator, make_labels, time_axis
+from videolights_hf.data import TimeAxis, VideoLightsDataCollator, draw_generator, make_labels
 from videolights_hf.demo import ANNOTATIONS_FILE, CLIP_SECONDS
 
 
@@ -52,7 +52,9 @@ class WorldDataset(Dataset):
         return {
             "video_features": video_features,
             "text_features": inputs["text_features"][0],
-            "labels": make_labels(annotation, time_axis(annotation, len(video_features), CLIP_SECONDS), "graded", rng),
+            "labels": make_labels(
+                annotation, TimeAxis.of_query(annotation, len(video_features), CLIP_SECONDS), "graded", rng
+            ),
         }
 
     def __len__(self) -> int:

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
+from videolights_hf.common.time_axis import TimeAxis
 from videolights_hf.data.annotations import (
     AnnotationError,
     domains_of,
     expected_num_clips,
     read_annotations,
     select_domain,
-    time_axis,
 )
 from videolights_hf.data.specs import DatasetSpec, get_dataset_spec
 
@@ -211,6 +211,6 @@ def test_a_clip_length_is_a_positive_number(clip_length):
 
 def test_the_time_axis_of_a_row_that_scores_every_clip_counts_these():
     # YouTube Highlights: 63 clips in 106.5 s; TVSum: the duration is the number of clips.
-    assert time_axis({"duration": 106.5, "label": [[1]] * 63}, 63, 1.0).is_covered
-    assert time_axis({"duration": 74, "label": [[1]] * 74}, 74, 2.0).seconds == 148.0
-    assert time_axis({"duration": 400}, 75, 2.0).seconds == 150.0
+    assert TimeAxis.of_query({"duration": 106.5, "label": [[1]] * 63}, 63, 1.0).is_covered
+    assert TimeAxis.of_query({"duration": 74, "label": [[1]] * 74}, 74, 2.0).seconds == 148.0
+    assert TimeAxis.of_query({"duration": 400}, 75, 2.0).seconds == 150.0

@@ -12,6 +12,8 @@ from torch.utils.data import DataLoader
 from videolights_hf.data import BuildSettings, build_feature_dataset
 from videolights_hf.data.collator import VideoLightsDataCollator
 from videolights_hf.data.dataset import FeatureDataset, ItemBuilder, table_backbones
+from videolights_hf.inference.moments import MomentSelection
+from videolights_hf.metrics import SplitOutputs, evaluate_predictions, submission_rows
 from videolights_hf.models.videolights.configuration import VideoLightsConfig
 
 VIDEO, TEXT = (("slowfast", 6), ("clip", 4)), (("clip", 4), ("blip2", 3))
@@ -319,3 +321,55 @@ def test_labels_that_contradict_each_other_are_named(tables):
     data = FeatureDataset(queries, tables["videos"], ItemBuilder(VIDEO, TEXT))
     with pytest.raises(ValueError, match="Query 0 has labels that contradict each other"):
         data[0]
+
+
+def answers_of(data):
+    """What a model says that answers every training target exactly; nothing where there is no target."""
+    items = list(data)
+    clips = np.array([len(item["video_features"]) for item in items])
+    spans, scores = np.zeros((len(items), 1, 2), np.float32), np.zeros((len(items), 1), np.float32)
+    saliency = np.zeros((len(items), clips.max()), np.float32)
+    for row, item in enumerate(items):
+        saliency[row, : clips[row]] = item["labels"]["saliency"]
+        if len(item["labels"]["spans"]):
+            spans[row], scores[row] = item["labels"]["spans"][:1], 1
+    return SplitOutputs(scores, spans, saliency, clips)
+
+
+def predictions_of(data):
+    selection = MomentSelection(score_threshold=0.5, bounds=None)
+    return submission_rows(data.annotations, answers_of(data), 2.0, selection, data.windows)
+
+
+def test_a_perfect_model_finds_what_it_sees_and_is_scored_on_the_whole_truth(long_videos):
+    val = FeatureDataset.from_config(long_videos.build(), "val", long_config())
+    rows = predictions_of(val)
+    assert [row["pred_relevant_windows"] for row in rows] == [[[4.0, 8.0, 1.0]], [[16.0, 20.0, 1.0]], []]
+    assert all(len(row["pred_saliency_scores"]) == 10 for row in rows)
+    brief = evaluate_predictions(rows, val.annotations)["brief"]
+    assert brief["MR-full-R1@0.3"] == 66.67
+    assert brief["MR-full-R1@0.5"] == 33.33
+
+
+def test_a_perfect_model_that_sees_windows_finds_everything(long_videos):
+    val = FeatureDataset.from_config(long_videos.build(), "val", long_config(), windows=True)
+    rows = predictions_of(val)
+    best = [row["pred_relevant_windows"][0] for row in rows]
+    # A moment that a border cut is joined from both windows.
+    assert best == [[4.0, 8.0, 1.0], [16.0, 26.0, 1.0], [30.0, 36.0, 1.0]]
+    assert evaluate_predictions(rows, val.annotations)["brief"]["MR-full-mAP"] == 100.0
+    assert [len(row["pred_saliency_scores"]) for row in rows] == [19] * 3
+    assert np.flatnonzero(np.array(rows[1]["pred_saliency_scores"]) > 0.99).tolist() == [8, 9, 10, 11, 12]
+
+
+@pytest.mark.parametrize("clips", [13, 15, 17, 25])
+def test_a_perfect_model_finds_the_truth_whatever_the_features_cover(long_videos, clips):
+    for row in long_videos.rows["val"]:
+        np.savez(long_videos.video_file("clip", row["vid"]), features=np.ones((clips, 4), np.float16))
+        np.savez(long_videos.video_file("slowfast", row["vid"]), features=np.ones((clips, 6), np.float16))
+    tables = long_videos.build(length_tolerance=10)
+    val = FeatureDataset.from_config(tables, "val", long_config(max_video_length=75))
+    first, second, third = (row["pred_relevant_windows"] for row in predictions_of(val))
+    assert first == [[4.0, 8.0, 1.0]]
+    assert second == [[16.0, 26.0, 1.0]]
+    assert third == ([] if clips <= 15 else [[30.0, min(36.0, 2.0 * clips), 1.0]])

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from videolights_hf.common.time_axis import TimeAxis
-from videolights_hf.data.annotations import time_axis
 from videolights_hf.data.labels import draw_generator, make_labels, span_targets
 from videolights_hf.data.specs import DATASETS
 
@@ -163,7 +162,9 @@ def test_labels_equal_the_released_ones(dataset):
     assert cases
     for case in cases:
         row, n = case["annotation"], case["num_clips"]
-        labels = make_labels(row, time_axis(row, n, case["clip_length"]), rule, draw_generator(0, 0, row["qid"]))
+        labels = make_labels(
+            row, TimeAxis.of_query(row, n, case["clip_length"]), rule, draw_generator(0, 0, row["qid"])
+        )
         saliency = labels["saliency"]
         # The release's label is a clip too long where a relevant clip lies beyond the features.
         np.testing.assert_allclose(saliency, case["saliency_all_labels"][:n], rtol=1e-6)

@@ -3,6 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from videolights_hf.common.time_axis import QueryWindow
 from videolights_hf.inference.moments import MomentSelection
 from videolights_hf.metrics import SplitOutputs, submission_rows
 
@@ -57,3 +58,16 @@ class TestSubmissionRows:
         assert dataclasses.replace(self.outputs, saliency=saliency).are_finite()
         assert not dataclasses.replace(self.outputs, saliency=saliency, num_clips=np.array([5])).are_finite()
         assert not dataclasses.replace(self.outputs, scores=np.array([[np.inf, 0]])).are_finite()
+
+
+def test_highlight_data_keeps_float32_saliency_whatever_the_model():
+    row = {"qid": 1, "query": "q", "vid": "v", "duration": 8, "domain": "dog", "label": [[0], [1], [0], [1]]}
+    outputs = TestSubmissionRows.outputs
+    (scored,) = submission_rows([row], outputs, 2.0, MomentSelection(bounds=None))
+    assert scored["pred_saliency_scores"] == [1.0, float(np.float32(0.1)), 2.0, 0.5]
+
+
+def test_windows_must_be_those_of_the_queries():
+    row = {"qid": 1, "query": "q", "vid": "v", "duration": 20.0}
+    with pytest.raises(ValueError, match="1 predictions for 1 queries"):
+        submission_rows([row], TestSubmissionRows.outputs, 2.0, None, [QueryWindow(1, 0, 4)])

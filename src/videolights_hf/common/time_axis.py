@@ -11,13 +11,28 @@ seconds.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 
 # Quotients such as 2.4 / 0.8 miss the whole number by the last bits.
 _ROUNDING_DUST = 1e-6
+
+
+class QueryWindow(NamedTuple):
+    """A window of a long video, seen with one of its queries.
+
+    Attributes:
+        row: Number of the query among the annotations.
+        first_clip: Where in the video the window begins.
+        num_clips: How many clips it holds.
+    """
+
+    row: int
+    first_clip: int
+    num_clips: int
 
 
 def count_clips(duration: float, clip_length: float) -> int:
@@ -41,6 +56,22 @@ class TimeAxis:
     clip_length: float
     first_clip: int = 0
 
+    @classmethod
+    def of_query(cls, row: Mapping[str, Any], num_clips: int, clip_length: float, first_clip: int = 0) -> TimeAxis:
+        """The axis of a query whose model input has `num_clips` clips, from `first_clip` of the video on.
+
+        Where a row scores every clip in `label`, these count the video: TVSum gives the number of clips as duration,
+        and YouTube Highlights has clips of 100 frames, whatever `clip_length` says.
+
+        Args:
+            row: An annotation with `duration` (seconds) or `label`.
+            num_clips: Clips that the model sees.
+            clip_length: Seconds per clip.
+            first_clip: Index in the video of the first of them.
+        """
+        duration = len(row["label"]) * clip_length if row.get("label") else row["duration"]
+        return cls(duration - first_clip * clip_length, num_clips, clip_length, first_clip)
+
     @property
     def start(self) -> float:
         """Seconds of the video at which the first clip begins."""
@@ -53,8 +84,8 @@ class TimeAxis:
 
     @property
     def is_covered(self) -> bool:
-        """Whether the clips cover the duration to within one clip."""
-        return abs(self.covered - self.duration) <= self.clip_length * (1 + _ROUNDING_DUST)
+        """Whether the clips cover the whole video to within one clip; a later window of a video does not."""
+        return self.first_clip == 0 and abs(self.covered - self.duration) <= self.clip_length * (1 + _ROUNDING_DUST)
 
     @property
     def seconds(self) -> float:
@@ -76,10 +107,10 @@ class TimeAxis:
     def visible(self, moments: np.ndarray) -> np.ndarray:
         """What of moments (K, 2) the clips show: (K', 2), those wholly outside left out, the others cut to the clips.
 
-        Where the clips cover the whole duration, moments are returned as they are.
+        Where the clips cover the whole video, moments are returned as they are.
         """
         moments = np.asarray(moments, dtype=np.float64).reshape(-1, 2)
-        if self.is_covered and self.first_clip == 0:
+        if self.is_covered:
             return moments
         end = self.start + self.covered
         inside = (moments[:, 1] > self.start) & (moments[:, 0] < end)

@@ -1,8 +1,8 @@
-from .annotations import AnnotationError, domains_of, read_annotations, select_domain, time_axis
+from .annotations import AnnotationError, domains_of, read_annotations, select_domain
 from .build import BuildSettings, build_feature_dataset
 from .collator import VideoLightsDataCollator
 from .coverage import MomentCoverage
-from .dataset import FeatureDataset, Item, ItemBuilder, QueryWindow, table_backbones
+from .dataset import FeatureDataset, Item, ItemBuilder, QueryWindow, TimeAxis, table_backbones
 from .features import FeatureFileError
 from .labels import LABEL_RULES, Labels, draw_generator, make_labels
 from .provenance import read_backbone_checkpoints
@@ -26,6 +26,7 @@ __all__ = [
     "MomentCoverage",
     "QueryWindow",
     "StreamingFeatureDataset",
+    "TimeAxis",
     "VideoLightsDataCollator",
     "build_feature_dataset",
     "domains_of",
@@ -39,5 +40,4 @@ __all__ = [
     "read_backbone_checkpoints",
     "select_domain",
     "table_backbones",
-    "time_axis",
 ]

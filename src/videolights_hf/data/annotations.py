@@ -9,7 +9,7 @@ from typing import Any
 
 from ..common.json_lines import FileProblemsError, iterate_json_lines
 from ..common.messages import unknown_name
-from ..common.time_axis import TimeAxis, count_clips
+from ..common.time_axis import count_clips
 from ..common.values import is_number, is_qid, is_text, is_whole_number
 from .specs import DatasetSpec, get_dataset_spec
 
@@ -109,16 +109,6 @@ def expected_num_clips(row: Mapping[str, Any], clip_length: float) -> int:
     if row.get("label"):
         return len(row["label"])
     return count_clips(row["duration"], clip_length)
-
-
-def time_axis(row: Mapping[str, Any], num_clips: int, clip_length: float, first_clip: int = 0) -> TimeAxis:
-    """The time axis of a query whose model input has `num_clips` clips, from `first_clip` of the video on.
-
-    Where a row scores every clip, these count the video: TVSum gives the number of clips as duration, and YouTube
-    Highlights has clips of 100 frames, whatever `clip_length` says.
-    """
-    duration = len(row["label"]) * clip_length if row.get("label") else row["duration"]
-    return TimeAxis(duration - first_clip * clip_length, num_clips, clip_length, first_clip)
 
 
 def row_faults(row: Mapping[str, Any], spec: DatasetSpec) -> list[str]:

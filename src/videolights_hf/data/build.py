@@ -19,6 +19,7 @@ from tqdm.auto import tqdm
 from ..common.batches import iterate_batches
 from ..common.files import write_json
 from ..common.locks import FolderInUseError, locked_folder
+from ..models.videolights.configuration import VideoLightsConfig
 from .annotations import expected_num_clips, read_annotations
 from .parts import FeatureReader, Part, Problem, digest, write_parts
 from .report import REPORT_FILE, BuildResult, FeatureBuildError, count_problems, list_problems, read_report
@@ -47,8 +48,8 @@ class BuildSettings:
         strict: Raise instead of leaving videos or queries out.
         length_tolerance: By how many clips the features of a video may be shorter or longer than its annotation
             implies. They are cut to the shortest backbone when they are used.
-        max_video_length: Clips that the model will see, by default that of a config. Nothing is cut here; moments
-            beyond are counted in the report, and one warning says how to train on them.
+        max_video_length: Clips that the model will see; by default those of the dataset's preset. Nothing is cut here;
+            moments beyond are counted in the report, and one warning per split says how to train on them.
         num_proc: Processes that read in parallel.
         overwrite: Build again where the output already holds a feature dataset, and replace it.
         progress: Show a progress bar.
@@ -59,15 +60,16 @@ class BuildSettings:
 
     strict: bool = False
     length_tolerance: int = 2
-    max_video_length: int = 75
+    max_video_length: int | None = None
     num_proc: int = 1
     overwrite: bool = False
     progress: bool = True
 
     def __post_init__(self) -> None:
         for name, lowest in (("num_proc", 1), ("max_video_length", 1), ("length_tolerance", 0)):
-            if getattr(self, name) < lowest:
-                raise ValueError(f"{name} must be at least {lowest}, got {getattr(self, name)}.")
+            value = getattr(self, name)
+            if value is not None and value < lowest:
+                raise ValueError(f"{name} must be at least {lowest}, got {value}.")
 
 
 @dataclass(frozen=True)
@@ -153,7 +155,7 @@ def build_feature_dataset(
         result.check_complete(work)
         if result.problems and settings.strict:
             raise FeatureBuildError(result.problems)
-        coverage = result.coverage(settings.max_video_length)
+        coverage = result.coverage(settings.max_video_length or _preset_length(specs))
         result.warn(coverage)
         for split, table in result.queries.items():
             if len(table) == 0:
@@ -206,6 +208,13 @@ def _common_spec(specs: Mapping[str, DatasetSpec]) -> DatasetSpec:
         text_patterns=tuple(dict.fromkeys(pattern for spec in members for pattern in spec.text_patterns)),
         text_keys=tuple(dict.fromkeys(key for spec in members for key in spec.text_keys)),
     )
+
+
+def _preset_length(specs: Mapping[str, DatasetSpec]) -> int:
+    """Clips that a model with the preset of the first split's dataset sees."""
+    name = next(iter(specs.values())).name
+    preset = VideoLightsConfig.datasets.get(name, {})
+    return preset.get("max_video_length", VideoLightsConfig().max_video_length)
 
 
 def _is_built(output: Path, identity: dict[str, Any], settings: BuildSettings) -> bool:

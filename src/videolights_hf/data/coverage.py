@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .annotations import time_axis
+from ..common.time_axis import TimeAxis
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ class MomentCoverage:
             if not windows:
                 continue
             moments += len(windows)
-            axis = time_axis(row, min(row["num_clips"], max_video_length), row["clip_length"])
+            axis = TimeAxis.of_query(row, min(row["num_clips"], max_video_length), row["clip_length"])
             if axis.is_covered:
                 continue
             visible = axis.visible(np.asarray(windows, dtype=np.float64))

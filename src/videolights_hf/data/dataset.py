@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 import torch
@@ -12,9 +12,10 @@ from torch.utils.data import Dataset as TorchDataset
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from ..common.messages import unknown_name
+from ..common.time_axis import QueryWindow, TimeAxis
 from ..inference.inputs import join_text_features, join_video_features
 from ..inference.windows import plan_windows
-from .annotations import domains_of, is_labeled, select_domain, time_axis
+from .annotations import domains_of, is_labeled, select_domain
 from .coverage import COVERAGE_COLUMNS, MomentCoverage, warn_of_coverage
 from .labels import MAX_WINDOWS, Labels, draw_generator, make_labels
 from .tables import (
@@ -59,20 +60,6 @@ class Item(_BareItem, total=False):
 
     audio_features: np.ndarray
     labels: Labels
-
-
-class QueryWindow(NamedTuple):
-    """An item of a dataset whose long videos are seen in windows.
-
-    Attributes:
-        row: Number of the query in `annotations`.
-        first_clip: Where in the video the window begins.
-        num_clips: How many clips it holds.
-    """
-
-    row: int
-    first_clip: int
-    num_clips: int
 
 
 @dataclass(frozen=True)
@@ -197,7 +184,7 @@ class ItemBuilder:
         return item
 
     def _labels(self, query: Mapping[str, Any], num_clips: int, epoch: int, first_clip: int) -> Labels:
-        axis = time_axis(query, num_clips, query["clip_length"], first_clip)
+        axis = TimeAxis.of_query(query, num_clips, query["clip_length"], first_clip)
         rng = draw_generator(self.seed, epoch, f"{query['qid']}@{first_clip}" if first_clip else query["qid"])
         try:
             return make_labels(query, axis, query["label_rule"], rng, self.max_windows)
@@ -409,7 +396,7 @@ def _shows_a_moment(row: Mapping[str, Any], num_clips: int, first_clip: int) -> 
     moments: Sequence[Sequence[float]] | None = row["relevant_windows"]
     if not moments:
         return True
-    axis = time_axis(row, num_clips, row["clip_length"], first_clip)
+    axis = TimeAxis.of_query(row, num_clips, row["clip_length"], first_clip)
     for moment in moments:
         for start, end in axis.visible(np.asarray([moment])):
             if end - start >= min(axis.clip_length, moment[1] - moment[0]):

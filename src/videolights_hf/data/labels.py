@@ -201,7 +201,7 @@ def make_labels(
 
     Args:
         annotation: A labeled annotation row (see `read_annotations`).
-        axis: The sample's clips, by `videolights_hf.data.time_axis`.
+        axis: The sample's clips, by `TimeAxis.of_query`.
         label_rule: A key of `LABEL_RULES`.
         rng: From `draw_generator`.
         max_windows: Keep at most this many span targets.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler, SequentialSampler
 from transformers import Trainer
 from transformers.trainer_utils import EvalLoopOutput
 
+from ..common.time_axis import QueryWindow
 from ..inference.moments import MomentSelection
 from ..metrics import SplitOutputs, submission_rows
 from ..models.videolights.configuration import VideoLightsConfig
@@ -88,12 +89,13 @@ class EvaluatingTrainer(Trainer):
         if terms:
             means = terms[0].astype(np.float64).mean(axis=0)
             metrics |= {f"{metric_key_prefix}_{name}": float(v) for name, v in zip(self._eval_term_names, means)}
-        rows = self._submission_rows(annotations, outputs, self.args.moment_selection)
+        windows = getattr(dataloader.dataset, "windows", None)
+        rows = self._submission_rows(annotations, outputs, self.args.moment_selection, windows)
         scored = self._score_on_main_process(rows, annotations, metric_key_prefix)
         after_nms = self.args.moment_selection_after_nms
         if after_nms is not None and not self._model_config().highlight_only:
             suffix = f"_nms_thd_{after_nms.nms_threshold:g}"
-            nms_rows = self._submission_rows(annotations, outputs, after_nms)
+            nms_rows = self._submission_rows(annotations, outputs, after_nms, windows)
             nms_metrics = self._score_on_main_process(nms_rows, annotations, metric_key_prefix, suffix)
             scored = {**scored, **{f"nms_{name}": value for name, value in nms_metrics.items() if name != "score"}}
         metrics |= {f"{metric_key_prefix}_{name}": value for name, value in scored.items()}
@@ -142,7 +144,7 @@ class EvaluatingTrainer(Trainer):
         known = set()
         for name, dataset in datasets_by_name(self.eval_dataset).items():
             annotations = annotations_of(dataset)
-            lengths = getattr(dataset, "lengths", None) or [1] * len(annotations)
+            lengths = _clips_of_queries(dataset) or [1] * len(annotations)
             metrics = check_scorable(annotations, lengths, config.clip_length, not config.highlight_only)
             known |= {f"{name}_{metric}" if name else metric for metric in metrics}
         chooses = self.args.load_best_model_at_end or self.args.early_stopping_patience > 0
@@ -162,10 +164,15 @@ class EvaluatingTrainer(Trainer):
             self.args.dataloader_drop_last = drop_last
 
     def _submission_rows(
-        self, annotations: list[Mapping[str, Any]], outputs: SplitOutputs, selection: MomentSelection
+        self,
+        annotations: list[Mapping[str, Any]],
+        outputs: SplitOutputs,
+        selection: MomentSelection,
+        windows: Sequence[QueryWindow] | None,
     ) -> list[dict[str, Any]]:
         config = self._model_config()
-        return submission_rows(annotations, outputs, config.clip_length, None if config.highlight_only else selection)
+        chosen = None if config.highlight_only else selection
+        return submission_rows(annotations, outputs, config.clip_length, chosen, windows)
 
     def _score_on_main_process(
         self, rows: list[dict], annotations: list[Mapping[str, Any]], prefix: str, suffix: str = ""
@@ -202,6 +209,15 @@ class EvaluatingTrainer(Trainer):
 
     def _model_config(self) -> VideoLightsConfig:
         return self.accelerator.unwrap_model(self.model).config
+
+
+def _clips_of_queries(dataset: Dataset) -> list[int]:
+    """How many clips of each query's video the model sees, in one or several windows; empty if that is not known."""
+    windows: Sequence[QueryWindow] | None = getattr(dataset, "windows", None)
+    if windows is None:
+        return getattr(dataset, "lengths", [])
+    # The last window of a query ends with its video.
+    return list({window.row: window.first_clip + window.num_clips for window in windows}.values())
 
 
 def datasets_by_name(dataset: Dataset | Mapping[str, Dataset] | None) -> dict[str, Dataset]:

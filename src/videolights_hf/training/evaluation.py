@@ -85,8 +85,7 @@ def check_scorable(
         )
     if len(num_clips) != len(annotations):
         raise ValueError(
-            f"The evaluation dataset has {len(num_clips)} items for {len(annotations)} queries: evaluate without "
-            "windows."
+            f"The evaluation dataset has {len(num_clips)} items for {len(annotations)} queries: one for each is needed."
         )
     rows = []
     for row, clips in zip(annotations, num_clips):

@@ -32,7 +32,7 @@ class DataSettings:
         eval_split: Name of the split that is evaluated while training.
         by_domain: Train and score one model per domain (TVSum, YouTube Highlights).
         text_dropout: Share of a training query's tokens whose features are set to zero.
-        windows: Train on long videos in overlapping windows, instead of on their first clips alone.
+        windows: See long videos in overlapping windows, in training and evaluation, instead of only their first clips.
     """
 
     train_split: str = "train"

@@ -72,7 +72,7 @@ def train_recipe(
                 data.tables, recipe.data.train_split, config, True, args.seed, domain, recipe.data.windows
             ),
             eval_dataset=FeatureDataset.from_config(
-                data.evaluated, recipe.data.eval_split, config, seed=args.seed, domain=domain
+                data.evaluated, recipe.data.eval_split, config, False, args.seed, domain, recipe.data.windows
             ),
             data_collator=VideoLightsDataCollator(recipe.data.text_dropout, args.seed),
         )
@@ -127,7 +127,7 @@ def evaluate_checkpoint(
         report_to="none",
     )
     model = load_model(checkpoint)
-    dataset = FeatureDataset.from_config(tables, split, model.config, domain=domain)
+    dataset = FeatureDataset.from_config(tables, split, model.config, domain=domain, windows=recipe.data.windows)
     metrics = VideoLightsTrainer(model, args).predict(dataset, metric_key_prefix=split).metrics or {}
     return without_timings(metrics)
 
