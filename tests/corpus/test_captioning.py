@@ -175,7 +175,7 @@ class TestLoading:
             Captioner.from_pretrained(tmp_path)
 
     def test_a_checkpoint_of_another_task_is_refused_and_not_filled_up_at_random(self, tmp_path):
-        with pytest.raises(OSError, match=r"The captioner .* lacks .* weights .* of AutoModelForImageTextToText"):
+        with pytest.raises(OSError, match=r"The captioner .* lacks .* weights .* of BlipForConditionalGeneration"):
             Captioner.from_pretrained(save_blip_retrieval(tmp_path))
 
     def test_what_is_missing_or_damaged_is_named(self, tmp_path):
@@ -197,6 +197,21 @@ class TestLoading:
     def test_an_argument_of_generate_that_does_not_exist_is_answered_with_the_nearest(self, blip):
         with pytest.raises(ValueError, match="Did you mean 'num_beams'"):
             Captioner.from_pretrained(blip, generation={"num_beems": 3})
+
+    @pytest.mark.parametrize(
+        "generation",
+        [
+            {"num_beams": 0},
+            {"num_beams": "three"},
+            {"max_new_tokens": -1},
+            {"num_return_sequences": 2},
+            {"return_dict_in_generate": True},
+        ],
+    )
+    def test_values_of_generate_that_give_no_caption_per_frame_are_named(self, blip, generation):
+        captioner = Captioner.from_pretrained(blip, generation=generation)
+        with pytest.raises(ValueError, match=next(iter(generation))):
+            captioner.caption(FRAMES)
 
     def test_processor_files_of_older_checkpoints_are_read(self, tmp_path):
         folder = save_blip(tmp_path, BlipForConditionalGeneration)

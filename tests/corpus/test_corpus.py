@@ -17,7 +17,9 @@ import torch
 from tests.support.corpus_run import FRAME_SIZES, GENERATION, QUIET, run
 from tests.support.tiny_captioners import save_blip_captioner, save_blip_retrieval
 from tests.support.videos import write_video
+from videolights_hf.common.locks import FolderInUseError, locked_folder
 from videolights_hf.corpus import Captioner, CorpusSettings, MatchingScorer, SimilarityScorer, generate_corpus
+from videolights_hf.corpus.journal import Journal
 from videolights_hf.corpus.records import first_of_each, make_records
 from videolights_hf.corpus.sampling import sample_video
 from videolights_hf.data import read_annotations
@@ -318,9 +320,27 @@ class TestDisk:
         with pytest.raises(OSError, match="out"):
             run(videos, tmp_path / "out", models)
 
-    def test_a_record_that_another_hand_changed_is_named(self, whole, videos, models, tmp_path):
+    @pytest.mark.parametrize("line", ["nonsense", '{"vid": "v0"}', "[" * 100_000, '{"vid": 3, "rows": []}'])
+    def test_a_record_that_another_hand_changed_is_named(self, whole, videos, models, tmp_path, line):
         shutil.copytree(whole[0], tmp_path / "out")
         part = tmp_path / "out" / "corpus_parts" / "part-00000.jsonl"
-        part.write_text("nonsense\n" + part.read_text())
+        part.write_text(f"{line}\n" + part.read_text())
         with pytest.raises(ValueError, match=r"part-00000\.jsonl:1 is not the record"):
             run(videos, tmp_path / "out", models)
+
+    @pytest.mark.parametrize("content", ["[]", "{", "[" * 100_000])
+    def test_settings_that_cannot_be_read_are_named(self, whole, videos, models, tmp_path, content):
+        (tmp_path / "corpus_settings.json").write_text(content)
+        with pytest.raises(ValueError, match=r"corpus_settings\.json"):
+            run(videos, tmp_path, models)
+
+    def test_another_run_on_the_folder_is_refused(self, whole, videos, models, tmp_path):
+        with locked_folder(tmp_path), pytest.raises(FolderInUseError, match="is in use by process"):
+            run(videos, tmp_path, models)
+
+    def test_records_that_disappear_are_not_passed_over(self, videos, models, tmp_path, monkeypatch):
+        append = Journal.append
+        monkeypatch.setattr(Journal, "append", lambda self, records: append(self, list(records)[1:]))
+        with pytest.raises(OSError, match=r"The records of 3 videos disappeared from .*'v0'"):
+            run(videos, tmp_path, models)
+        assert not (tmp_path / "corpus.jsonl").exists()

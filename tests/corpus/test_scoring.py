@@ -41,6 +41,17 @@ class TestMatching:
         assert scorer.score(FRAMES, CAPTIONS) == pytest.approx(expected, abs=1e-5)
         assert len(set(expected)) == 3
 
+    def test_captions_are_cleaned_and_cut_as_in_the_release(self, blip):
+        scorer = MatchingScorer.from_pretrained(blip)
+        plain = "a red circle moves over the blue square"
+        odd = 'A RED circle  (moves) over: the blue~square!"'
+        first, second = scorer.score(FRAMES[:1] * 2, [plain, odd])
+        assert first == pytest.approx(second, abs=1e-6)
+        longest = " ".join(["red"] * 33)  # 35 tokens with the marks at both ends
+        first, second, shorter = scorer.score(FRAMES[:1] * 3, [longest, f"{longest} star", longest[:-4]])
+        assert first == pytest.approx(second, abs=1e-6)
+        assert first != pytest.approx(shorter, abs=1e-6)
+
     def test_of_blip2_is_the_probability_of_its_head(self, blip2):
         scorer = MatchingScorer.from_pretrained(blip2, batch_size=2)
         model = Blip2ForImageTextRetrieval.from_pretrained(blip2)

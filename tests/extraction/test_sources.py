@@ -95,6 +95,16 @@ class TestWhere:
             find_videos(folder)
         assert list(find_videos(folder, ["a"])) == ["a"]
 
+    def test_one_file_by_two_names_is_one_video(self, folder):
+        os.symlink(folder / "b.mp4", folder / "deep" / "b.mp4")
+        assert list(find_videos(folder)) == ["a", "b"]
+        assert list(find_videos([folder / "b.mp4", folder / "deep" / ".." / "b.mp4"])) == ["b"]
+
+    def test_files_of_tacos_are_named_as_its_annotations_name_them(self, tmp_path):
+        touch(tmp_path / "s17-d69-cam-002.avi")
+        found = {"s17-d69": VideoSource(tmp_path / "s17-d69-cam-002.avi")}
+        assert find_videos(tmp_path) == find_videos(tmp_path, ["s17-d69"]) == found
+
 
 class TestVids:
     def test_wanted_videos_are_looked_up_and_others_left(self, folder):
@@ -122,6 +132,13 @@ class TestVids:
     def test_what_names_no_part_is_not_found(self, tmp_path, vid):
         touch(tmp_path / "x.mp4", tmp_path / "deep" / "z.mp4")
         assert list(find_videos(tmp_path, [vid, "z"])) == ["z"]
+
+    def test_a_wanted_video_of_an_unknown_extension_is_tried_rather_than_missing(self, folder):
+        touch(folder / "deep" / "c.unheard", folder / "d.one", folder / "d.two")
+        assert find_videos(folder, ["b", "c", "d"]) == {
+            "b": VideoSource(folder / "b.mp4"),
+            "c": VideoSource(folder / "deep" / "c.unheard"),
+        }
 
     def test_if_nothing_is_found_that_is_said(self, folder):
         with pytest.raises(ValueError, match=r"None of the 2 videos that are wanted \(x, y\) is among the 2 of"):

@@ -9,6 +9,7 @@ import torch
 from tests.support.corpora import NumberBackbone, write_corpus, write_numbered
 from tests.support.tiny_backbones import make_tiny_clip
 from videolights_hf.backbones.runner import VideoEncoder
+from videolights_hf.common.locks import FolderInUseError, locked_folder
 from videolights_hf.extraction import ExtractionSettings, SettingsMismatchError, extract_video_features, find_videos
 from videolights_hf.extraction import video as video_module
 
@@ -23,7 +24,7 @@ def features_in(folder):
     contents = {}
     for path in sorted(folder.glob("*.npz")):
         with np.load(path, allow_pickle=False) as file:
-            assert file.files == ["features"]
+            assert file.files == ["features", "duration", "clip_length"]
             contents[path.stem] = file["features"]
     return contents
 
@@ -214,6 +215,24 @@ class TestFailures:
     def test_memory_that_does_not_suffice_for_one_clip_is_an_error(self, corpus, tmp_path):
         with pytest.raises(torch.OutOfMemoryError):
             extract(corpus, tmp_path, NumberBackbone(batch_size=1, limit=0))
+
+
+class TestOneRunAtATime:
+    def test_another_run_on_the_folder_is_refused(self, corpus, tmp_path):
+        with locked_folder(tmp_path), pytest.raises(FolderInUseError, match="is in use by process"):
+            extract(corpus, tmp_path, NumberBackbone())
+        assert extract(corpus, tmp_path, NumberBackbone()).done == 7
+        assert not (tmp_path / ".lock").exists()
+
+    def test_files_that_disappear_are_not_counted_as_done(self, corpus, tmp_path):
+        class Losing(NumberBackbone):
+            def encode_frames(self, frames):
+                for path in (tmp_path / "numbers_features").glob("video_00.npz"):
+                    path.unlink()
+                return super().encode_frames(frames)
+
+        with pytest.raises(OSError, match=r"1 files disappeared from .*numbers_features .*'video_00'"):
+            extract(corpus, tmp_path, Losing(batch_size=1))
 
 
 class TestSettings:

@@ -82,7 +82,7 @@ class Blip2Backbone(ImageTextBackbone[Blip2ForImageTextRetrieval]):
 
     def prepare_sentence(self, sentence: str) -> str:
         """Lower the case, take each of `. ! " ( ) * # : ; ~` for a space, and keep at most 50 words, as BLIP-2 does."""
-        words = _DROPPED_CHARACTERS.sub(" ", sentence.lower()).split()
+        words = clean_words(sentence)
         if len(words) > _MAX_WORDS:
             warnings.warn(
                 f"The sentence {sentence[:60]!r}... has {len(words)} words, BLIP-2 takes {_MAX_WORDS}: the rest is cut "
@@ -103,6 +103,11 @@ class Blip2Backbone(ImageTextBackbone[Blip2ForImageTextRetrieval]):
             self.model.qformer.float()
             self.model.query_tokens.data = self.model.query_tokens.data.float()
         return self
+
+
+def clean_words(sentence: str) -> list[str]:
+    """The words of a sentence as BLIP and BLIP-2 were trained: lower case, without `.!"()*#:;~`."""
+    return _DROPPED_CHARACTERS.sub(" ", sentence.lower()).split()
 
 
 __all__ = ["Blip2Backbone"]

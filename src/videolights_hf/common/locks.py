@@ -7,11 +7,15 @@ import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 try:
     import fcntl
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
+
+if TYPE_CHECKING:
+    from .processes import Processes
 
 LOCK_FILE = ".lock"
 
@@ -43,6 +47,13 @@ def locked_folder(folder: str | os.PathLike) -> Iterator[None]:
         if fcntl is not None:
             path.unlink(missing_ok=True)
         os.close(descriptor)
+
+
+@contextlib.contextmanager
+def locked_by_main(folder: str | os.PathLike, processes: Processes) -> Iterator[None]:
+    """`locked_folder` for processes that share the work: the main one holds the lock for all."""
+    with locked_folder(folder) if processes.is_main else contextlib.nullcontext():
+        yield
 
 
 def _open_locked(path: Path) -> int:

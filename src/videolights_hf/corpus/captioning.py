@@ -105,9 +105,18 @@ class Captioner(PictureModel):
         if "token_type_ids" not in inspect.signature(self.model.forward).parameters:
             # BERT's tokenizers make them for models that do not take them.
             inputs.pop("token_type_ids", None)
-        written = self.model.generate(**inputs, **self.generation)
+        written = self._generate(inputs)
+        if not isinstance(written, torch.Tensor) or len(written) != len(frames):
+            raise ValueError(f"One caption per frame is needed; {self.generation} gives something else.")
         prompts = inputs.get("input_ids")
         return [self._decode(ids, None if prompts is None else prompts[row]) for row, ids in enumerate(written)]
+
+    def _generate(self, inputs: Mapping[str, torch.Tensor]) -> Any:
+        try:
+            return self.model.generate(**inputs, **self.generation)
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            # What values transformers cannot use make it raise nearly anything.
+            raise ValueError(f"The captioner cannot generate with {self.generation}: {error}") from error
 
     def _inputs(self, pictures: list) -> Any:
         if getattr(self.processor, "chat_template", None):

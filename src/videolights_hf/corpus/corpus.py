@@ -15,6 +15,7 @@ from tqdm.auto import tqdm
 from ..common.failures import Failure
 from ..common.files import remove_leftovers
 from ..common.json_lines import write_json_lines
+from ..common.locks import locked_by_main
 from ..common.settings import keep_settings
 from ..extraction.groups import VideoGroups
 from ..extraction.settings import ExtractionSettings
@@ -92,7 +93,7 @@ def generate_corpus(
     Raises:
         SettingsMismatchError: The folder holds a corpus of other settings.
         ValueError: No videos, or a scorer of another kind than the form's.
-        OSError: The folder cannot be written.
+        OSError: The folder cannot be written, or another run writes to it.
     """
     corpus = corpus or CorpusSettings()
     settings = settings or ExtractionSettings()
@@ -129,6 +130,10 @@ class _CorpusRun:
 
     def run(self) -> CorpusSummary:
         """Caption this process's share, then merge the shares of all."""
+        with locked_by_main(self.output, self.processes):
+            return self._run()
+
+    def _run(self) -> CorpusSummary:
         parts = self.output / PARTS_FOLDER
         if self.processes.is_main:
             self._prepare()
@@ -149,7 +154,6 @@ class _CorpusRun:
         return self._finish(parts)
 
     def _prepare(self) -> None:
-        self.output.mkdir(parents=True, exist_ok=True)
         remove_leftovers(self.output)
         settings = kept_settings(self.corpus, self.settings.seconds_per_clip, self.captioner, self.scorer)
         keep_settings(self.output / SETTINGS_FILE, settings, "a corpus")
@@ -181,6 +185,12 @@ class _CorpusRun:
         self.processes.wait()
         on_record = read_journal(parts)
         records = [on_record[vid] for vid in sorted(self.videos) if vid in on_record]
+        lost = self.videos.keys() - on_record.keys() - {failure.vid for failure in failed}
+        if lost:
+            raise OSError(
+                f"The records of {len(lost)} videos disappeared from {parts} during the run, the first of "
+                f"{min(lost)!r}. Repeat the command while nothing else writes to the folder."
+            )
         path = self.output / CORPUS_FILE
         if self.processes.is_main:
             write_json_lines(path, (row for record in records for row in record["rows"]))

@@ -18,9 +18,12 @@ from transformers import (
     ProcessorMixin,
 )
 
+from ..backbones.blip2 import clean_words
 from ..common.messages import unknown_name
 from .models import DEFAULT_BATCH_SIZE, PictureModel, as_pictures, load_config, load_model
 
+_MAX_WORDS = 50
+_MAX_MATCHED_TOKENS = 35
 _RETRIEVAL_MODELS = {"blip": BlipForImageTextRetrieval, "blip-2": Blip2ForImageTextRetrieval}
 
 
@@ -84,7 +87,7 @@ class Scorer(PictureModel):
     def _score_batch(self, frames: Sequence[np.ndarray], captions: Sequence[str]) -> list[float]:
         pixels = self.processor.image_processor(as_pictures(frames), return_tensors="pt")
         text = self.processor.tokenizer(
-            list(captions),
+            [self._prepare(caption) for caption in captions],
             padding=True,
             truncation=True,
             max_length=self._max_text_length,
@@ -93,6 +96,9 @@ class Scorer(PictureModel):
         )
         inputs = self.to_device({**pixels, **text})
         return self._scores(**inputs).float().cpu().tolist()
+
+    def _prepare(self, caption: str) -> str:
+        return caption
 
     @property
     def _max_text_length(self) -> int:
@@ -128,9 +134,19 @@ class Scorer(PictureModel):
 
 
 class MatchingScorer(Scorer):
-    """Probability, by a matching head, that frame and caption belong together: `BlipForImageTextRetrieval`, BLIP-2's."""
+    """Probability, by a matching head, that frame and caption belong together: `BlipForImageTextRetrieval`, BLIP-2's.
+
+    As in the release, captions are cleaned (`clean_words`) and cut to 50 words and 35 tokens.
+    """
 
     scoring = "matching"
+
+    def _prepare(self, caption: str) -> str:
+        return " ".join(clean_words(caption)[:_MAX_WORDS])
+
+    @property
+    def _max_text_length(self) -> int:
+        return min(_MAX_MATCHED_TOKENS, super()._max_text_length)
 
     def _check(self) -> None:
         if not isinstance(self.model, tuple(_RETRIEVAL_MODELS.values())):

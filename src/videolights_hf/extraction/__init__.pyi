@@ -1,4 +1,5 @@
 from .dataset import DatasetTarget, collect_queries, extract_feature_dataset
+from .features import load_video_features
 from .settings import ExtractionSettings
 from .sources import find_videos
 from .store import SettingsMismatchError
@@ -16,4 +17,5 @@ __all__ = [
     "extract_text_features",
     "extract_video_features",
     "find_videos",
+    "load_video_features",
 ]

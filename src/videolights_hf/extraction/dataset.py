@@ -15,10 +15,11 @@ from ..data.annotations import read_annotations
 from ..data.provenance import write_backbone_checkpoints
 from ..data.specs import DatasetSpec, get_dataset_spec
 from ..video.reader import VideoSource
+from .features import text_feature_folder, video_feature_folder
 from .settings import ExtractionSettings
 from .summary import ExtractionSummary
-from .text import extract_text_features, text_feature_folder
-from .video import extract_video_features, video_feature_folder
+from .text import extract_text_features
+from .video import extract_video_features
 
 if TYPE_CHECKING:
     from datasets import DatasetDict

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,19 @@ class FeatureFolder:
 
     def __contains__(self, item_id: int | str) -> bool:
         return f"{self._prefix}{item_id}.npz" in self._names
+
+    def check_complete(self, ids: Iterable[int | str]) -> None:
+        """Check that there is a file for each of these ids, which were written or found before.
+
+        Raises:
+            OSError: Files are missing: something else changed the folder.
+        """
+        lost = [str(item_id) for item_id in ids if item_id not in self]
+        if lost:
+            raise OSError(
+                f"{len(lost)} files disappeared from {self.path} during the run, the first of {lost[0]!r}. Repeat the "
+                "command while nothing else writes to the folder."
+            )
 
     def write(self, item_id: int | str, **arrays: np.ndarray) -> None:
         """Write the arrays of an id to its file, which appears complete or not at all.

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from ..backbones.base import FeatureBackbone
 from ..backbones.checkpoints import backbone_settings
 from ..common.batches import iterate_batches, run_within_memory
 from ..common.files import read_json_object, write_json
 from ..common.ids import check_ids
+from ..common.locks import locked_by_main
+from .features import text_feature_folder
 from .progress import ExtractionBar
 from .settings import ExtractionSettings
 from .store import FeatureFolder, to_stored
@@ -20,11 +22,6 @@ SENTENCES_FILE = "queries.json"
 
 # Batches are filled within a group of consecutive sentences, for the reason given in `VideoGroups`.
 SENTENCES_PER_GROUP = 512
-
-
-def text_feature_folder(output_dir: str | os.PathLike, backbone: str) -> Path:
-    """Where an encoder's text features are: `{output_dir}/{backbone}_text_features`."""
-    return Path(output_dir, f"{backbone}_text_features")
 
 
 def extract_text_features(
@@ -51,7 +48,7 @@ def extract_text_features(
         SettingsMismatchError: A folder holds features of other settings.
         ValueError: No sentences, or an empty one; a qid that cannot be a file name, or that a folder knows with another
             sentence; no backbone has a text encoder; features that the type cannot hold.
-        OSError: The disk is full, or the output cannot be written.
+        OSError: The disk is full, the output cannot be written, or another run writes to it.
         torch.OutOfMemoryError: A single sentence does not fit into the device's memory.
     """
     settings = settings or ExtractionSettings()
@@ -61,6 +58,17 @@ def extract_text_features(
         raise ValueError(f"None of {', '.join(backbone.name for backbone in backbones)} has a text encoder.")
     processes = settings.connect()
     folders = [_folder(encoder, output_dir, settings) for encoder in encoders]
+    with locked_by_main(output_dir, processes):
+        return _run(encoders, folders, sentences, dataclasses.replace(settings, processes=processes))
+
+
+def _run(
+    encoders: Sequence[FeatureBackbone],
+    folders: Sequence[FeatureFolder],
+    sentences: Mapping[str, str],
+    settings: ExtractionSettings,
+) -> ExtractionSummary:
+    processes = settings.connect()
     if processes.is_main:
         for folder in folders:
             folder.prepare()
@@ -81,6 +89,10 @@ def extract_text_features(
                     _extract(encoder, folder, {qid: sentences[qid] for qid in group}, settings.dtype)
             bar.update(len(missing))
     counts = processes.gather([(total - skipped, skipped)])
+    if processes.is_main:
+        for folder in folders:
+            folder.refresh()
+            folder.check_complete(sentences)
     return ExtractionSummary(sum(done for done, _ in counts), sum(skipped for _, skipped in counts))
 
 

@@ -11,7 +11,9 @@ from ..backbones.base import FeatureBackbone
 from ..backbones.checkpoints import backbone_settings
 from ..backbones.runner import VideoEncoder
 from ..common.ids import check_ids
+from ..common.locks import locked_by_main
 from ..video.reader import VideoSource
+from .features import file_content, video_feature_folder
 from .groups import VideoGroups
 from .progress import ExtractionBar
 from .settings import ExtractionSettings
@@ -19,11 +21,6 @@ from .store import FeatureFolder, to_stored
 from .summary import ExtractionSummary
 
 VIDEOS_PER_GROUP = 16
-
-
-def video_feature_folder(output_dir: str | os.PathLike, backbone: str) -> Path:
-    """Where a backbone's video features are: `{output_dir}/{backbone}_features`."""
-    return Path(output_dir, f"{backbone}_features")
 
 
 def extract_video_features(
@@ -36,7 +33,8 @@ def extract_video_features(
 ) -> ExtractionSummary:
     """Compute the features of videos and write them to `{output_dir}/{backbone}_features/{vid}.npz`.
 
-    Each file has the key `features`, shape (clips, width), as the backbone gave it. Files appear complete or not at
+    Each file has the key `features`, shape (clips, width), as the backbone gave it, and `duration` and `clip_length` in
+    seconds, so that the video can be queried without its file (`load_video_features`). Files appear complete or not at
     all. Calling again does what is missing, and tries again what failed; the result of a call that was interrupted at
     any moment and repeated is the same to the bit.
 
@@ -55,7 +53,7 @@ def extract_video_features(
     Raises:
         SettingsMismatchError: A folder holds features of other settings.
         ValueError: No videos, or a vid that cannot be a file name.
-        OSError: The disk is full, or the output cannot be written.
+        OSError: The disk is full, the output cannot be written, or another run writes to it.
         torch.OutOfMemoryError: A single clip does not fit into the device's memory.
         ImportError: PyAV is not installed.
     """
@@ -76,6 +74,7 @@ class _VideoExtraction:
         settings: ExtractionSettings,
     ):
         self.videos = videos
+        self.output_dir = output_dir
         self.backbones = {backbone.name: backbone for backbone in backbones}
         self.settings = settings
         self.processes = settings.connect()
@@ -97,6 +96,10 @@ class _VideoExtraction:
 
     def run(self, missing: Sequence[str]) -> ExtractionSummary:
         """Extract the part of this process's share that is not there yet; see `extract_video_features`."""
+        with locked_by_main(self.output_dir, self.processes):
+            return self._run(missing)
+
+    def _run(self, missing: Sequence[str]) -> ExtractionSummary:
         if self.processes.is_main:
             for folder in self.folders.values():
                 folder.prepare()
@@ -122,6 +125,11 @@ class _VideoExtraction:
 
         counts = self.processes.gather([(done, skipped)])
         failures = self.groups.gather_failures()
+        if self.processes.is_main:
+            failed = {failure.vid for failure in failures}
+            for folder in self.folders.values():
+                folder.refresh()
+                folder.check_complete(vid for vid in self.videos if vid not in failed)
         return ExtractionSummary(sum(done for done, _ in counts), sum(skipped for _, skipped in counts), failures)
 
     def _needed(self, vids: Sequence[str]) -> tuple[str, ...]:
@@ -146,12 +154,15 @@ class _VideoExtraction:
                 try:
                     if isinstance(result, Exception):
                         raise result
-                    stored = {name: to_stored(result.features[name], self.settings.dtype) for name in missing}
+                    stored = {
+                        name: file_content(to_stored(result.features[name], self.settings.dtype), result)
+                        for name in missing
+                    }
                 except Exception as error:
                     self.groups.fail(vid, error)
                 else:
-                    for name, features in stored.items():
-                        self.folders[name].write(vid, features=features)
+                    for name, arrays in stored.items():
+                        self.folders[name].write(vid, **arrays)
                     done += 1
                 bar.update()
         return done
