@@ -7,7 +7,7 @@ from datasets import Dataset, DatasetDict
 
 from videolights_hf import VideoLightsConfig, VideoLightsForMomentRetrieval
 from videolights_hf.data import FeatureDataset
-from videolights_hf.data.tables import annotation_to_row, encode_array, query_schema, video_schema
+from videolights_hf.data.tables import AUDIO, annotation_to_row, encode_array, query_schema, video_schema
 from videolights_hf.training import Recipe, RunData, VideoLightsTrainer, VideoLightsTrainingArguments, load_recipe
 
 VIDEO_WIDTHS = {"slowfast": 6, "clip": 4, "blip2": 5, "i3d": 7}
@@ -74,10 +74,15 @@ ROWS = {"graded": graded_row, "window": window_row, "annotators": annotators_row
 
 
 def make_tables(
-    rule: str = "graded", sizes: dict[str, int] | None = None, clip_length: float = 2.0, seed: int = 0
+    rule: str = "graded",
+    sizes: dict[str, int] | None = None,
+    clip_length: float = 2.0,
+    seed: int = 0,
+    audio: bool = False,
 ) -> DatasetDict:
     """A feature dataset of random features with rows of one label rule (`"none"`: without labels)."""
     rng = np.random.default_rng(seed)
+    video_widths = VIDEO_WIDTHS | ({AUDIO: 3} if audio else {})
     videos, splits, qid = [], {}, 0
     for split, size in (sizes or {"train": 12, "val": 7}).items():
         rows = []
@@ -102,13 +107,13 @@ def make_tables(
             rows.append(annotation_to_row(annotation) | constants | text)
             features = {
                 f"video_{name}": encode_array(rng.standard_normal((clips, width)).astype(np.float16))
-                for name, width in VIDEO_WIDTHS.items()
+                for name, width in video_widths.items()
             }
             videos.append({"vid": f"v{qid}", "num_clips": clips, **features})
             qid += 1
         splits[split] = Dataset.from_list(rows, features=query_schema(list(TEXT_WIDTHS), integer_qids=True))
     return DatasetDict(
-        {"videos": Dataset.from_list(videos, features=video_schema(list(VIDEO_WIDTHS))), **splits},
+        {"videos": Dataset.from_list(videos, features=video_schema(list(video_widths))), **splits},
     )
 
 

@@ -1,9 +1,14 @@
+import os
+import subprocess
+import sys
+
 import pytest
 
 from tests.support.training import SMALL, TEXT_WIDTHS, VIDEO_WIDTHS, make_tables
 from videolights_hf.data.tables import VIDEOS
 from videolights_hf.training import RunData, list_recipes, load_recipe, train_recipe
 from videolights_hf.training.preparation import build_model
+from videolights_hf.training.recipes import save_recipe
 
 RULES = {"qvhighlights": "graded", "charades_sta": "window", "tacos": "window", "tvsum": "annotators",
          "youtube_highlights": "binary"}  # fmt: skip
@@ -30,13 +35,21 @@ def test_there_is_a_recipe_for_every_published_run():
     ("name", "expected"),
     [
         ("qvhighlights/videolights-b", (1e-4, 400, 32, 200, 0.2, 10, 1)),
+        ("qvhighlights/audio", (1e-4, 400, 32, 200, 0.2, 0, 1)),
+        ("ablations/release", (1e-4, 400, 32, 150, 0.2, 0, 0)),
         ("ablations/full", (1e-4, 400, 32, 150, 0.2, 10, 1)),
+        ("ablations/full-pt", (1e-4, 400, 32, 200, 0.2, 10, 1)),
+        ("ablations/features-sf-c-pt-asr", (1e-4, 400, 32, 200, 0.2, 10, 1)),
+        ("ablations/charades-bi-cmf-5-layers", (1e-4, 100, 32, 100, 0.2, 10, 1)),
+        ("tacos/videolights", (1e-4, 100, 32, 100, 0.3, 10, 1)),
         ("charades_sta/videolights", (1e-4, 100, 32, 100, 0.3, 10, 1)),
         ("tvsum/videolights", (1e-3, 2000, 4, 2000, 0.8, 1, 1)),
         ("tvsum/videolights-pt", (1e-3, 2000, 4, 2000, 0.8, 10, 1)),
         ("tvsum/videolights-i3d", (1e-3, 2000, 4, 2000, 0.2, 1, 1)),
-        ("pretraining/blip", (1e-4, 400, 256, 50, 0.2, 10, 1)),
-        ("pretraining/asr-b", (1e-4, 400, 256, 50, 0.01, 10, 1)),
+        ("tvsum/train-sf-clip-blip", (1e-4, 2000, 4, 3000, 0.2, 0, 1)),
+        ("pretraining/blip", (1e-4, 400, 256, 50, 0.01, 10, 1)),
+        ("pretraining/blip-b", (1e-4, 400, 256, 50, 0.01, 10, 1)),
+        ("pretraining/asr", (1e-4, 400, 256, 50, 0.2, 10, 1)),
     ],
 )
 def test_recipe_has_the_published_numbers(name, expected):
@@ -47,8 +60,36 @@ def test_recipe_has_the_published_numbers(name, expected):
     assert found == expected
     common = (args.weight_decay, args.max_grad_norm, args.lr_drop_factor, args.seed, config.dropout)
     assert common == (1e-4, 0.1, 0.1, 2018, 0.1)
-    sizes = (config.hidden_size, config.num_attention_heads, config.intermediate_size, config.num_fusion_layers)
-    assert sizes == (256, 8, 1024, 1)
+    assert (config.hidden_size, config.num_attention_heads, config.intermediate_size) == (256, 8, 1024)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("qvhighlights/videolights-b", (1, 3, 3, True)),
+        ("qvhighlights/audio", (2, 2, 2, True)),
+        ("charades_sta/videolights", (1, 3, 3, True)),
+        ("ablations/charades-bi-cmf-5-layers", (5, 3, 3, True)),
+        ("tvsum/videolights", (1, 3, 3, True)),
+        ("tvsum/videolights-i3d", (2, 3, 3, False)),
+        ("tvsum/train-sf-clip-blip", (2, 2, 2, False)),
+    ],
+)
+def test_recipe_has_the_published_layers_and_task_coupled_loss(name, expected):
+    config = load_recipe(name).model_config()
+    layers = (config.num_fusion_layers, config.num_encoder_layers, config.num_decoder_layers)
+    assert (*layers, config.use_moment_to_highlight) == expected
+
+
+@pytest.mark.parametrize("dataset", RULES)
+def test_there_is_a_recipe_for_clip_alone(dataset):
+    config = load_recipe(f"{dataset}/clip").model_config()
+    assert config.video_backbones == config.text_backbones == [["clip", 512]]
+
+
+@pytest.mark.parametrize("name", ["tacos/videolights", "youtube_highlights/videolights-b", "qvhighlights/clip"])
+def test_settings_that_no_script_has_are_marked(name):
+    assert "our settings" in load_recipe(name).description
 
 
 def test_evaluation_settings_follow_the_dataset():
@@ -59,7 +100,8 @@ def test_evaluation_settings_follow_the_dataset():
     assert load_recipe("tacos/videolights").training_arguments("out").moment_bounds is None
     assert load_recipe("tvsum/videolights").model_config().max_video_length == 1000
     assert load_recipe("tvsum/videolights").training_arguments("out").early_stopping_patience == -1
-    assert load_recipe("qvhighlights/videolights").training_arguments("out").early_stopping_patience == 200
+    assert load_recipe("qvhighlights/videolights").training_arguments("out").early_stopping_patience == 201
+    assert load_recipe("pretraining/blip").training_arguments("out").early_stopping_patience == 101
 
 
 def test_ablations_switch_what_they_name():
@@ -102,7 +144,7 @@ def test_recipe_builds_and_takes_training_steps(tmp_path, name):
     )
     clip_length = recipe.model_config().clip_length
     splits = {recipe.data.train_split: 4, recipe.data.eval_split: 2}
-    tables = make_tables(RULES[recipe.dataset], splits, clip_length)
+    tables = make_tables(RULES[recipe.dataset], splits, clip_length, audio=bool(recipe.model.get("audio_dim")))
     init_from = None
     if recipe.pretrained:
         init_from = tmp_path / "pretrained"
@@ -125,10 +167,10 @@ class TestLoading:
     @pytest.mark.parametrize(
         ("override", "message"),
         [
-            ("lerning_rate=1", "Did you mean 'learning_rate'"),
-            ("model.hiden_size=1", "Did you mean 'hidden_size'"),
+            ("learning_rat=1", "Did you mean 'learning_rate'"),
+            ("model.hidden_siz=1", "Did you mean 'hidden_size'"),
             ("data.eval_splot=test", "Did you mean 'eval_split'"),
-            ("modle.hidden_size=1", "Did you mean 'model'"),
+            ("models.hidden_size=1", "Did you mean 'model'"),
             ("hidden_size", "write key=value"),
             ("hidden_size=[1", "not YAML"),
             ("learning_rate=fast", "must be a number"),
@@ -169,11 +211,19 @@ class TestLoading:
         ("text", "message"),
         [
             ("extnds: qvhighlights/videolights", "Did you mean 'extends'"),
-            ("training: {lerning_rate: 1}", "Did you mean 'learning_rate'"),
+            ("training: {learning_rat: 1}", "Did you mean 'learning_rate'"),
             ("training: {learning_rate: fast}", "must be a number"),
             ("training: 3", "key: value"),
             ("- a list", "not a recipe"),
             ("extends: nothing/known", "Unknown recipe"),
+            ("extends: 5", "extends must be text, got 5"),
+            ("pretrained: 1", "pretrained must be true or false"),
+            ("a: b: c", "not YAML"),
+            ("x: !!python/object/apply:os.getcwd []", "not YAML"),
+            ("model: {cross_modal_fusion: both}", "must be 'bi' or 'uni' or 'none'"),
+            ("training: {push_to_hub: true}", "sends data to another machine"),
+            ("training: {hub_model_id: a/b}", "sends data to another machine"),
+            ("training: {report_to: wandb}", "sends data to another machine"),
         ],
     )
     def test_bad_file_is_refused_by_name(self, tmp_path, text, message):
@@ -181,6 +231,35 @@ class TestLoading:
         path.write_text(text)
         with pytest.raises(ValueError, match=message):
             load_recipe(path)
+
+    def test_files_are_utf_8_in_every_locale(self, tmp_path, monkeypatch):
+        path = tmp_path / "mine.yaml"
+        path.write_bytes("extends: tvsum/videolights\ndescription: Größe 5 → 六\n".encode())
+        command = [sys.executable, "-c", f"from videolights_hf.training import load_recipe; "
+                   f"print(ascii(load_recipe({str(path)!r}).description))"]  # fmt: skip
+        environment = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+        shown = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+        assert shown.strip() == ascii("Größe 5 → 六")
+        path.write_bytes(b"description: Gr\xf6\xdfe\n")
+        with pytest.raises(ValueError, match="not UTF-8 text"):
+            load_recipe(path)
+
+    def test_user_may_push_and_the_saved_recipe_does_not(self, tmp_path):
+        recipe = load_recipe("qvhighlights/videolights", ["push_to_hub=true", "hub_model_id=me/mine"])
+        assert recipe.training["push_to_hub"] is True
+        save_recipe(recipe, tmp_path / "recipe.yaml")
+        assert not {"push_to_hub", "hub_model_id"} & load_recipe(tmp_path / "recipe.yaml").training.keys()
+
+    def test_no_evaluation_is_a_strategy_and_not_a_switch(self):
+        assert load_recipe("qvhighlights/videolights", ["eval_strategy=no"]).training["eval_strategy"] == "no"
+
+    def test_values_that_the_model_refuses_end_in_a_value_error(self):
+        with pytest.raises(ValueError, match="hidden_size"):
+            load_recipe("qvhighlights/videolights", ["hidden_size=0"]).model_config()
+        with pytest.raises(ValueError, match="must be a number or null"):
+            load_recipe("qvhighlights/videolights", ["ema_decay=x"])
+        with pytest.raises(ValueError, match="a finite number"):
+            load_recipe("qvhighlights/videolights", ["learning_rate=.nan"])
 
     def test_missing_file_and_circle_are_refused(self, tmp_path):
         with pytest.raises(FileNotFoundError, match=r"nowhere\.yaml"):

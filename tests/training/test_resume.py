@@ -4,16 +4,18 @@ import shutil
 import signal
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
+from transformers import TrainerCallback
 
 from tests.support.training import end_weights, small_config, small_trainer
 from tests.support.training_resumable_run import make_trainer
-from videolights_hf.training import find_resumable_checkpoint
-from videolights_hf.training.checkpoints import checkpoint_fault
+from videolights_hf.training import DivergedError, EvaluationFailedError, find_resumable_checkpoint
+from videolights_hf.training.checkpoints import checkpoint_fault, is_evaluation_due
 
 ROOT = Path(__file__).parents[2]
 VARIANTS = {
@@ -30,7 +32,6 @@ class StopError(Exception):
 
 def interrupt_at(trainer, step):
     """End the run with an exception at a step, before a checkpoint of that step is written."""
-    from transformers import TrainerCallback
 
     class Stop(TrainerCallback):
         def on_step_end(self, args, state, control, **kwargs):
@@ -40,6 +41,29 @@ def interrupt_at(trainer, step):
     trainer.add_callback(Stop())
     with pytest.raises(StopError):
         trainer.train()
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def flip_a_bit(path):
+    """Change one bit of the largest tensor in a file of torch."""
+    content = bytearray(path.read_bytes())
+    with zipfile.ZipFile(path) as archive:
+        entry = max(archive.infolist(), key=lambda entry: entry.file_size)
+    names = int.from_bytes(content[entry.header_offset + 26 : entry.header_offset + 28], "little")
+    extra = int.from_bytes(content[entry.header_offset + 28 : entry.header_offset + 30], "little")
+    content[entry.header_offset + 30 + names + extra] ^= 1
+    path.write_bytes(content)
+
+
+def without_times(log):
+    return [
+        {key: value for key, value in row.items() if not key.endswith(("_per_second", "_runtime", "_preparation_time"))
+         and key != "total_flos"}
+        for row in log
+    ]  # fmt: skip
 
 
 def equal(first, second):
@@ -56,13 +80,82 @@ def test_resumed_run_ends_with_the_same_weights_and_log(tmp_path, settings):
     resumed.train(resume_from_checkpoint=True)
     assert equal(end_weights(resumed), end_weights(whole))
     assert not equal(start, end_weights(whole))
-    timeless = [
-        [{key: value for key, value in row.items() if "per_second" not in key and "runtime" not in key
-          and key not in ("total_flos", "train_loss", "eval_model_preparation_time")}
-         for row in trainer.state.log_history]
-        for trainer in (whole, resumed)
-    ]  # fmt: skip
-    assert timeless[0] == timeless[1]
+    assert without_times(resumed.state.log_history) == without_times(whole.state.log_history)
+
+
+def test_losses_logged_after_a_resume_are_means_over_the_whole_window(tmp_path):
+    settings = {"logging_steps": 5, "save_steps": 3, "eval_strategy": "no", "load_best_model_at_end": False}
+    whole = make_trainer(tmp_path / "whole", **settings)
+    whole.train()
+    interrupt_at(make_trainer(tmp_path / "cut", **settings), 8)
+    resumed = make_trainer(tmp_path / "cut", **settings)
+    resumed.train(resume_from_checkpoint=True)
+    assert resumed.state.log_history[0]["step"] == 5
+    assert without_times(resumed.state.log_history) == without_times(whole.state.log_history)
+
+
+class TestFailedEvaluation:
+    def fail(self, trainer, monkeypatch, at_step):
+        score = trainer._score_on_main_process
+
+        def fail_once(*arguments):
+            if trainer.state.global_step == at_step:
+                raise OSError("the disk is full")
+            return score(*arguments)
+
+        monkeypatch.setattr(trainer, "_score_on_main_process", fail_once)
+        with pytest.raises(
+            EvaluationFailedError, match=rf"step {at_step} failed: the disk is full.*checkpoint-{at_step}"
+        ):
+            trainer.train()
+
+    @pytest.mark.parametrize("step", [3, 6])
+    def test_leaves_a_checkpoint_whose_evaluation_a_resume_repeats_first(self, tmp_path, monkeypatch, step):
+        whole = make_trainer(tmp_path / "whole", ema_decay=0.7)
+        whole.train()
+        self.fail(make_trainer(tmp_path / "cut", ema_decay=0.7), monkeypatch, step)
+        checkpoint = find_resumable_checkpoint(tmp_path / "cut")
+        assert checkpoint.name == f"checkpoint-{step}"
+        assert is_evaluation_due(checkpoint)
+        resumed = make_trainer(tmp_path / "cut", ema_decay=0.7)
+        resumed.train(resume_from_checkpoint=True)
+        assert not is_evaluation_due(checkpoint)
+        assert equal(end_weights(resumed), end_weights(whole))
+        assert without_times(resumed.state.log_history) == without_times(whole.state.log_history)
+        assert resumed.state.best_metric == whole.state.best_metric
+        states = [json.loads((tmp_path / run / checkpoint.name / "trainer_state.json").read_text())
+                  for run in ("whole", "cut")]  # fmt: skip
+        assert states[0]["best_metric"] == states[1]["best_metric"]
+
+    def test_after_the_last_step_is_repeated_too(self, tmp_path, monkeypatch):
+        settings = {"num_train_epochs": 2, "eval_strategy": "epoch", "save_strategy": "epoch"}
+        self.fail(make_trainer(tmp_path, **settings), monkeypatch, 8)
+        resumed = make_trainer(tmp_path, **settings)
+        resumed.train(resume_from_checkpoint=True)
+        assert [row["step"] for row in resumed.state.log_history if "eval_loss" in row] == [4, 8]
+        assert resumed.state.best_model_checkpoint is not None
+
+    def test_patience_that_ends_with_the_repeated_evaluation_ends_the_run(self, tmp_path, monkeypatch):
+        settings = {"early_stopping_patience": 1, "learning_rate": 0.0, "weight_decay": 0.0}
+        self.fail(make_trainer(tmp_path, **settings), monkeypatch, 6)
+        resumed = make_trainer(tmp_path, **settings)
+        resumed.train(resume_from_checkpoint=True)
+        assert resumed.state.global_step == 6
+
+    def test_diverged_run_leaves_no_checkpoint_of_its_broken_weights(self, tmp_path):
+        trainer = make_trainer(tmp_path)
+
+        class Break(TrainerCallback):
+            def on_step_end(self, args, state, control, model, **kwargs):
+                if state.global_step == 6:
+                    next(model.parameters()).data.fill_(float("nan"))
+
+        trainer.add_callback(Break())
+        with pytest.raises(DivergedError, match="not finite numbers"):
+            trainer.train()
+        assert find_resumable_checkpoint(tmp_path).name == "checkpoint-3"
+        with pytest.raises(DivergedError, match="training diverged"):
+            trainer.log({"loss": float("nan")})
 
 
 @pytest.mark.slow
@@ -108,6 +201,13 @@ class TestChoiceOfCheckpoint:
             (lambda folder: (folder / "trainer_state.json").unlink(), "no trainer_state.json"),
             (lambda folder: (folder / "model.safetensors").unlink(), "no model.safetensors"),
             (lambda folder: (folder / "optimizer.pt").unlink(), "no optimizer.pt"),
+            (lambda folder: (folder / "trainer_state.json").write_text('{"global_step": 1}'), "not that of a trainer"),
+            (lambda folder: cut(folder / "model.safetensors"), "model.safetensors is cut off"),
+            (lambda folder: cut(folder / "optimizer.pt"), "optimizer.pt is cut off"),
+            (lambda folder: flip_a_bit(folder / "optimizer.pt"), "optimizer.pt is cut off or damaged"),
+            (lambda folder: (folder / "scheduler.pt").write_bytes(b""), "scheduler.pt is cut off"),
+            (lambda folder: torch.save(Path("x"), folder / "rng_state.pth"), "rng_state.pth is cut off or damaged"),
+            (lambda folder: cut(folder / "run_settings.json"), "run_settings.json is cut off"),
         ],
     )
     def test_incomplete_checkpoint_is_passed_over_and_refused_by_name(self, output_dir, damage, fault):

@@ -6,14 +6,17 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from tests.support.launching import launch_two
 from tests.support.training import BRIEF, brief, make_tables, run_data
 from videolights_hf import VideoLightsForMomentRetrieval, VideoLightsProcessor
+from videolights_hf.common.locks import FolderInUseError, locked_folder
 from videolights_hf.data import FeatureDataset
 from videolights_hf.metrics import read_json_lines
 from videolights_hf.training import (
     RunData,
+    VideoLightsTrainer,
     domain_table,
     evaluate_checkpoint,
     evaluate_domains,
@@ -85,6 +88,51 @@ class TestTraining:
         first, second = (json.loads((tmp_path / name / "results.json").read_text()) for name in ("0.0", "0.5"))
         assert first["eval_loss"] != second["eval_loss"]
 
+    def test_results_after_a_resume_are_those_of_an_uninterrupted_run(self, tmp_path, monkeypatch):
+        train_recipe(brief(), run_data(), tmp_path / "whole")
+        steps = iter(range(100))
+        step = VideoLightsTrainer.training_step
+
+        def fail_in_the_second_epoch(*arguments):
+            if next(steps) == 4:
+                raise KeyboardInterrupt
+            return step(*arguments)
+
+        with monkeypatch.context() as context:
+            context.setattr(VideoLightsTrainer, "training_step", fail_in_the_second_epoch)
+            with pytest.raises(KeyboardInterrupt):
+                train_recipe(brief(), run_data(), tmp_path / "cut")
+        for _ in range(2):  # the second time the run is finished
+            train_recipe(brief(), run_data(), tmp_path / "cut", resume=True)
+            assert (tmp_path / "cut" / "results.json").read_text() == (tmp_path / "whole" / "results.json").read_text()
+            losses = [json.loads((tmp_path / name / "trainer_state.json").read_text())["log_history"][-2]["train_loss"]
+                      for name in ("whole", "cut")]  # fmt: skip
+            assert losses[0] == losses[1]
+
+    def test_second_run_in_one_folder_is_refused(self, tmp_path):
+        with locked_folder(tmp_path), pytest.raises(FolderInUseError, match="in use by process"):
+            train_recipe(brief(), run_data(), tmp_path)
+
+    @pytest.mark.parametrize(
+        ("overrides", "data", "message"),
+        [
+            (["metric_for_best_model=evil"], run_data, "Unknown metric 'evil'"),
+            (["metric_for_best_model=MR-full-mPA"], run_data, "Did you mean 'MR-full-mAP'"),
+            (["eval_split=test"], lambda: RunData(make_tables(sizes={"train": 4}) | {
+                "test": make_tables("none", {"test": 3})["test"]}), "without labels"),
+            (["clip_length=1"], run_data, r"2 s.*1 s"),
+        ],
+    )  # fmt: skip
+    def test_what_evaluation_would_refuse_is_found_before_the_training(
+        self, tmp_path, monkeypatch, overrides, data, message
+    ):
+        monkeypatch.setattr(VideoLightsTrainer, "training_step", lambda *_: pytest.fail("it is too late"))
+        data = data()
+        if "eval_split=test" in overrides:
+            data.tables["videos"] = make_tables(sizes={"train": 7})["videos"]
+        with pytest.raises(ValueError, match=message):
+            train_recipe(brief("qvhighlights/videolights", *overrides), data, tmp_path)
+
 
 class TestFinetuning:
     def test_weights_come_from_the_checkpoint_and_the_optimizer_is_fresh(self, tmp_path):
@@ -103,6 +151,41 @@ class TestFinetuning:
     def test_recipe_that_finetunes_asks_for_a_checkpoint(self, tmp_path):
         with pytest.raises(ValueError, match="finetunes a pretrained checkpoint"):
             train_recipe(brief("qvhighlights/videolights-pt"), run_data(), tmp_path)
+
+    @pytest.mark.parametrize("damage", ["none", "half", "nan", "cut"])
+    def test_checkpoint_without_all_its_weights_is_refused(self, tmp_path, damage):
+        folder = tmp_path / "pretrained"
+        build_model(fit_config_to_data(brief(), make_tables())).save_pretrained(folder)
+        path = folder / "model.safetensors"
+        weights = load_file(path)
+        if damage == "none":
+            path.unlink()
+        elif damage == "half":
+            save_file(dict(list(weights.items())[::2]), path)
+        elif damage == "nan":
+            next(iter(weights.values())).fill_(float("nan"))
+            save_file(weights, path)
+        else:
+            path.write_bytes(path.read_bytes()[:1000])
+        for load in (lambda: train_recipe(brief(), run_data(), tmp_path / "run", init_from=folder),
+                     lambda: evaluate_checkpoint(folder, make_tables(), "val", tmp_path / "out", brief())):  # fmt: skip
+            with pytest.raises((ValueError, OSError), match=r"lacks|NaN|damaged|no weights"):
+                load()
+
+    def test_folder_that_is_no_model_is_refused(self, tmp_path):
+        with pytest.raises(FileNotFoundError, match=r"not a model folder: it has no config\.json"):
+            train_recipe(brief(), run_data(), tmp_path / "run", init_from=tmp_path)
+
+    def test_parts_that_the_checkpoint_does_not_have_are_new(self, tmp_path):
+        plain = fit_config_to_data(brief("qvhighlights/videolights", "use_feature_refinement=false"), make_tables())
+        build_model(plain).save_pretrained(tmp_path / "plain")
+        refined = build_model(fit_config_to_data(brief(), make_tables()), tmp_path / "plain")
+        saved = VideoLightsForMomentRetrieval.from_pretrained(tmp_path / "plain").state_dict()
+        assert all(torch.equal(value, refined.state_dict()[name]) for name, value in saved.items())
+        assert len(refined.state_dict()) > len(saved)
+        with pytest.raises(ValueError, match="train with the sizes of the checkpoint"):
+            build_model(fit_config_to_data(brief("qvhighlights/videolights", "hidden_size=16"), make_tables()),
+                        tmp_path / "plain")  # fmt: skip
 
     def test_checkpoint_of_other_features_is_refused(self, tmp_path):
         build_model(fit_config_to_data(brief("qvhighlights/videolights-b"), make_tables())).save_pretrained(
@@ -126,6 +209,17 @@ class TestDomains:
         assert {name: row["val_HL-mAP"] for name, row in again.items()} == {
             name: row["eval_HL-mAP"] for name, row in by_domain.items()
         }
+
+    def test_table_of_all_finished_domains_and_their_mean_is_saved(self, tmp_path, capsys):
+        data = run_data("annotators", {"train": 6, "val": 4})
+        train_domains(brief("tvsum/videolights"), data, tmp_path, ["BK"])
+        by_domain = train_domains(brief("tvsum/videolights"), data, tmp_path, ["DS"])
+        assert "domain DS (1 of 1)" in capsys.readouterr().out
+        saved = json.loads((tmp_path / "results.json").read_text())
+        assert set(saved["domains"]) == {"BK", "DS"}
+        assert saved["domains"]["DS"]["HL-mAP"] == by_domain["DS"]["eval_HL-mAP"]
+        values = [row["HL-mAP"] for row in saved["domains"].values()]
+        assert saved["mean"]["HL-mAP"] == pytest.approx(sum(values) / 2)
 
     def test_finished_domains_are_passed_over_on_resume(self, tmp_path):
         tables = make_tables("annotators", {"train": 6, "val": 4})

@@ -158,7 +158,7 @@ class TestLossTerms:
         assert len(pops) == 2
 
 
-class TestOptimisation:
+class TestOptimization:
     def test_learning_rate_drops_after_so_many_epochs(self, tmp_path):
         trainer = small_trainer(tmp_path, num_train_epochs=5, lr_drop=2, learning_rate=1e-2, logging_strategy="steps",
                                 logging_steps=1, save_strategy="no", eval_strategy="no",
@@ -254,6 +254,25 @@ class TestEvaluation:
             for row, expected in zip(other, files[0], strict=True):
                 assert row["qid"] == expected["qid"]
                 assert row["pred_saliency_scores"] == pytest.approx(expected["pred_saliency_scores"], abs=2e-3)
+
+    def test_loss_is_that_of_the_first_epoch_as_released(self, tmp_path):
+        trainer = small_trainer(tmp_path)
+        first = trainer.evaluate()
+        trainer.current_epoch = 50
+        assert trainer.evaluate()["eval_loss"] == first["eval_loss"]
+
+    def test_logs_are_lines_and_tables_without_bars(self, tmp_path, capfd):
+        trainer = small_trainer(tmp_path, disable_tqdm=None, num_train_epochs=1)
+        assert trainer.args.disable_tqdm  # standard error is no terminal here
+        trainer.train()
+        output, errors = capfd.readouterr()
+        lines = output.splitlines()
+        assert lines[0].startswith("epoch 1  step 3  loss ")
+        assert any(line.split()[0] == "loss_span" and len(line.split()) == 3 for line in lines)
+        assert any(line.split()[0] == "MR-full-mAP" for line in lines)
+        assert max(map(len, lines)) < 100
+        assert "{" not in output
+        assert "it/s" not in errors.replace("Writing model shards", "")
 
     def test_moments_are_rounded_and_bounded_as_asked(self, tmp_path):
         small_trainer(tmp_path / "free", round_to_clips=False).evaluate()

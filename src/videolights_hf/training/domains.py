@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -22,8 +21,6 @@ from .run import RESULTS_FILE, evaluate_checkpoint, train_recipe
 
 if TYPE_CHECKING:
     from datasets import Dataset
-
-logger = logging.getLogger(__name__)
 
 
 def train_domains(
@@ -133,7 +130,8 @@ def for_each_domain(
     chosen = list(domains) or known
     results = {}
     for position, domain in enumerate(chosen, 1):
-        logger.info("Domain %s (%d of %d)", domain, position, len(chosen))
+        if PartialState().is_main_process:
+            print(f"domain {domain} ({position} of {len(chosen)})", flush=True)
         results[domain] = dict(run(domain))
     return results
 
