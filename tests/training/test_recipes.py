@@ -168,7 +168,7 @@ class TestLoading:
         ("override", "message"),
         [
             ("learning_rat=1", "Did you mean 'learning_rate'"),
-            ("model.hidden_siz=1", "Did you mean 'hidden_size'"),
+            ("model.hidden_sizes=1", "Did you mean 'hidden_size'"),
             ("data.eval_splot=test", "Did you mean 'eval_split'"),
             ("models.hidden_size=1", "Did you mean 'model'"),
             ("hidden_size", "write key=value"),
