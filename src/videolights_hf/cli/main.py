@@ -18,6 +18,7 @@ from .extract import extract
 from .generate import generate
 from .predict import predict
 from .prepare import prepare
+from .push import push
 from .terminal import ReportingGroup
 from .train import train
 
@@ -30,6 +31,7 @@ COMMANDS: tuple[Callable[..., Any], ...] = (
     extract,
     generate,
     convert_subtitles,
+    push,
     convert,
     convert_slowfast,
 )

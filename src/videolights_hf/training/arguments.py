@@ -49,6 +49,7 @@ class VideoLightsTrainingArguments(TrainingArguments):
             checkpoints are always chosen by the metrics without it.
         max_after_nms: Keep at most this many moments after NMS.
         save_predictions: Write the predictions of each evaluation to `output_dir`, as a submission file.
+        push_predictions: Upload these files too, where the trainer pushes to the Hub.
         logging_nan_inf_filter: Leave values that are not finite out of the logged loss. Off, because it waits for the
             device at every step, and because a loss that is not finite should stop the run.
         restore_callback_states_from_checkpoint: Resume with the early-stopping patience that was left.
@@ -98,6 +99,7 @@ class VideoLightsTrainingArguments(TrainingArguments):
     )
     max_after_nms: int = field(default=10, metadata={"help": "Keep at most this many moments after NMS."})
     save_predictions: bool = field(default=True, metadata={"help": "Write a submission file at each evaluation."})
+    push_predictions: bool = field(default=False, metadata={"help": "Push the submission files too."})
 
     logging_nan_inf_filter: bool = field(
         default=False, metadata={"help": "Leave values that are not finite out of the logged loss."}

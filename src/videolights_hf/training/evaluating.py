@@ -13,7 +13,6 @@ import torch
 from accelerate.utils import broadcast_object_list
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, Sampler, SequentialSampler
-from transformers import Trainer
 from transformers.trainer_utils import EvalLoopOutput
 
 from ..common.time_axis import QueryWindow
@@ -23,6 +22,7 @@ from ..models.videolights.configuration import VideoLightsConfig
 from .arguments import VideoLightsTrainingArguments
 from .averaging import WeightAverage
 from .evaluation import DivergedError, check_metric, check_scorable, write_and_score
+from .publishing import PublishingTrainer
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 _EVALUATION_EPOCH = 0
 
 
-class EvaluatingTrainer(Trainer):
+class EvaluatingTrainer(PublishingTrainer):
     """Evaluation with predictions in the submission format and the published metrics."""
 
     args: VideoLightsTrainingArguments

@@ -32,7 +32,7 @@ def metrics_table(metrics: Mapping[str, float], title: str) -> Table:
     """A row for each headline metric, in percent."""
     table = Table("metric", "%", title=title)
     table.columns[1].justify = "right"
-    for name, value in _percent(metrics).items():
+    for name, value in in_percent(metrics).items():
         table.add_row(name, f"{value:.2f}")
     return table
 
@@ -44,9 +44,9 @@ def domain_table(by_domain: Mapping[str, Mapping[str, float]], title: str) -> Ta
     for column in table.columns[1:]:
         column.justify = "right"
     for domain, metrics in by_domain.items():
-        table.add_row(domain, *(f"{_percent(metrics)[name]:.2f}" for name in means))
+        table.add_row(domain, *(f"{in_percent(metrics)[name]:.2f}" for name in means))
     table.add_section()
-    table.add_row("mean", *(f"{value:.2f}" for value in _percent(means).values()))
+    table.add_row("mean", *(f"{value:.2f}" for value in in_percent(means).values()))
     return table
 
 
@@ -75,11 +75,12 @@ def evaluation_table(training: Mapping[str, float], evaluation: Mapping[str, flo
     for name in terms:
         trained = f"{training[name]:.4f}" if name in training else ""
         lines.append(f"  {name:<28}{trained:>12}{evaluated[name]:>12.4f}")
-    metrics = _percent(headline_metrics(evaluation, prefix))
+    metrics = in_percent(headline_metrics(evaluation, prefix))
     lines += [f"  {'metric':<28}{'%':>12}"] if metrics else []
     return "\n".join([*lines, *(f"  {name:<28}{value:>12.2f}" for name, value in metrics.items())])
 
 
-def _percent(metrics: Mapping[str, float]) -> dict[str, float]:
+def in_percent(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Headline metrics in percent: those of TVSum and YouTube Highlights are fractions, all others are percent."""
     factor = 100 if _FRACTION in metrics else 1
     return {name: value * factor for name, value in metrics.items()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,10 +16,12 @@ from ..common.files import write_json
 from ..common.locks import FolderInUseError, locked_folder
 from ..data.collator import VideoLightsDataCollator
 from ..data.dataset import FeatureDataset
+from ..hub.publish import hub_name, write_card
 from .arguments import VideoLightsTrainingArguments
 from .checkpoints import find_resumable_checkpoint
 from .preparation import RunData, build_model, fit_config_to_data, load_model, make_processor
 from .recipes import RECIPE_FILE, Recipe, save_recipe
+from .record import make_record, write_record
 from .trainer import VideoLightsTrainer
 
 if TYPE_CHECKING:
@@ -59,6 +62,10 @@ def train_recipe(
         OSError: A backbone's checkpoint does not exist, or another process trains in `output_dir`.
     """
     args = recipe.training_arguments(output_dir)
+    if domain is not None and args.push_to_hub:
+        # Models of several domains do not overwrite each other.
+        args.hub_model_id = f"{args.hub_model_id or Path(output_dir).absolute().parent.name}-{hub_name(domain)}"
+    started = time.monotonic()
     with _sole_run(args):
         checkpoint = _checkpoint_to_resume(Path(output_dir), resume)
         if recipe.pretrained and init_from is None and checkpoint is None:
@@ -85,10 +92,22 @@ def train_recipe(
             save_recipe(recipe, Path(output_dir, RECIPE_FILE))
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         metrics = without_timings(trainer.evaluate())
-        trainer.save_model()
         if trainer.is_world_process_zero():
+            # Before the last push, which uploads them.
             trainer.save_state()
             write_json(Path(output_dir, RESULTS_FILE), metrics)
+            record = make_record(
+                recipe,
+                data,
+                args,
+                metrics,
+                domain=domain,
+                init_from=init_from,
+                seconds=None if checkpoint else round(time.monotonic() - started, 1),
+            )
+            write_record(output_dir, record)
+            write_card(output_dir, Path(output_dir).absolute().name, record)
+        trainer.save_model()
         trainer.accelerator.wait_for_everyone()
     return metrics
 
