@@ -34,6 +34,8 @@ class HubServer(ThreadingHTTPServer):
         repositories: `{id: {branch: commit}}`.
         commits: `{commit: {path: content}}`.
         messages: `{commit: message}`.
+        names: `{commit: id}`.
+        failing_commits: How many of the next commits are refused.
     """
 
     daemon_threads = True
@@ -44,6 +46,8 @@ class HubServer(ThreadingHTTPServer):
         self.repositories: dict[str, dict[str, str]] = {}
         self.commits: dict[str, dict[str, bytes]] = {}
         self.messages: dict[str, str] = {}
+        self.names: dict[str, str] = {}
+        self.failing_commits = 0
         self.large_files: dict[str, bytes] = {}
         self.lock = threading.Lock()
 
@@ -83,7 +87,7 @@ class HubServer(ThreadingHTTPServer):
 
     def add_commit(self, repo_id: str, branch: str, files: dict[str, bytes], message: str) -> str:
         commit = hashlib.sha1(f"{repo_id}/{len(self.commits)}".encode()).hexdigest()
-        self.commits[commit], self.messages[commit] = files, message
+        self.commits[commit], self.messages[commit], self.names[commit] = files, message, repo_id
         self.repositories[repo_id][branch] = commit
         return commit
 
@@ -182,6 +186,9 @@ class _Handler(BaseHTTPRequestHandler):
         return {}
 
     def commit(self, repo_id: str, revision: str) -> dict:
+        if self.server.failing_commits:
+            self.server.failing_commits -= 1
+            raise HubError(400)
         parent = self.server.find_commit(repo_id, revision)
         files, message = dict(self.server.commits[parent]), ""
         for line in map(json.loads, self.body.splitlines()):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from huggingface_hub import HfApi
 from transformers import Trainer
@@ -27,6 +27,7 @@ class PublishingTrainer(Trainer):
     """
 
     args: VideoLightsTrainingArguments
+    push_in_progress: Any
 
     def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
         args = self.args
@@ -58,7 +59,7 @@ class PublishingTrainer(Trainer):
                 )
             )
         if running is None or running.is_done():
-            self.push_in_progress = PushInProgress(jobs)
+            self.push_in_progress = PushInProgress(cast(Any, jobs))
         else:
             running.jobs.extend(jobs)
 
