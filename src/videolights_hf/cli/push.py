@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .terminal import no_progress_bars_in_logs
+from .terminal import quiet_transformers
 
 
 def push(
@@ -58,7 +58,7 @@ def push(
     upload = {"private": private or None, "revision": revision, "create_pr": create_pr or None}
     if message:
         upload["commit_message"] = message
-    with no_progress_bars_in_logs():
+    with quiet_transformers():
         commit = push_folder(
             folder, repository, settings=settings, records=records, with_predictions=predictions, **upload
         )
