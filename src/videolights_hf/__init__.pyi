@@ -7,8 +7,8 @@ from .backbones.runner import VideoEncoder
 from .backbones.slowfast import SlowFastBackbone
 from .backbones.slowfast_configuration import VideoLightsSlowFastConfig
 from .backbones.slowfast_network import VideoLightsSlowFastModel
+from .backbones.slowfast_weights import convert_slowfast_checkpoint
 from .convert.checkpoints import convert_checkpoint, convert_to_release
-from .convert.slowfast import convert_slowfast_checkpoint
 from .inference.moments import Moment, MomentResult, MomentSelection
 from .inference.pipeline import VideoMomentRetrievalPipeline
 from .inference.processing import VideoLightsProcessor

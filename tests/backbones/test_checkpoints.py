@@ -26,7 +26,6 @@ class TestCheckpoints:
             (["i3d"], {}, "I3D features are only read"),
             (["something"], {}, "Known: clip, blip2, slowfast"),
             (["clip"], {"blip2": "x"}, "for blip2, which is not among clip"),
-            (["slowfast"], {}, "'slowfast' has no default checkpoint.*convert-slowfast"),
             ([], {}, "at least one backbone"),
             (["clip", "clip"], {}, "each once"),
         ],

@@ -12,7 +12,7 @@ from tests.support.tiny_backbones import make_tiny_slowfast, randomize_norms, ti
 from videolights_hf import SlowFastBackbone, VideoLightsSlowFastConfig, VideoLightsSlowFastModel
 from videolights_hf.backbones.registry import get_backbone_class
 from videolights_hf.backbones.slowfast_network import FrozenBatchNorm
-from videolights_hf.convert.slowfast import convert_slowfast_state_dict
+from videolights_hf.backbones.slowfast_weights import convert_slowfast_state_dict
 from videolights_hf.video.reader import FrameRequirement
 
 

@@ -149,12 +149,6 @@ print(json.dumps(finder(sys.argv[2], "A red square moves.")))
     np.testing.assert_allclose(found["saliency"], expected["saliency"], atol=1e-4)
 
 
-def test_a_slowfast_without_a_checkpoint_is_answered_with_how_to_make_one():
-    processor = VideoLightsProcessor(VIDEO_BACKBONES, TEXT_BACKBONES)
-    with pytest.raises(ValueError, match=r"No checkpoint is known for the backbone 'slowfast'.*convert-slowfast"):
-        processor.get_backbone("slowfast")
-
-
 def test_i3d_features_are_taken_but_not_computed(video):
     processor = VideoLightsProcessor([["i3d", 2048]], [["clip", 32]], backbone_checkpoints={})
     features = np.random.default_rng(0).standard_normal((6, 2048))

@@ -33,8 +33,7 @@ class FeatureBackbone(ABC):
         frame_size: Side in pixels of the square frames that it takes.
         frames_per_clip: Frames that it looks at in each clip.
         batch_size: Clips or sentences per forward pass. It may be set at any time.
-        default_checkpoint: Hub id of the checkpoint that is used where none is named, if there is one.
-        checkpoint_hint: A sentence on how to get a checkpoint, for backbones without a default one.
+        default_checkpoint: Hub id or address of the checkpoint that is used where none is named, if there is one.
     """
 
     name: ClassVar[str]
@@ -44,7 +43,6 @@ class FeatureBackbone(ABC):
     frames_per_clip: int = 1
     batch_size: int = 64
     default_checkpoint: ClassVar[str | None] = None
-    checkpoint_hint: ClassVar[str] = ""
 
     @property
     def requirement(self) -> FrameRequirement:

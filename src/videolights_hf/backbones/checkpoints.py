@@ -31,7 +31,8 @@ def complete_checkpoints(names: Sequence[str], checkpoints: Mapping[str, str] | 
     checkpoints = dict(checkpoints or {})
     if not names or len(set(names)) < len(names):
         raise ValueError(f"Name at least one backbone, and each once; got {', '.join(names) or 'none'}.")
-    classes = {name: get_backbone_class(name) for name in [*names, *checkpoints]}
+    for name in [*names, *checkpoints]:
+        get_backbone_class(name)
     unused = [name for name in checkpoints if name not in names]
     if unused:
         raise ValueError(f"A checkpoint is given for {', '.join(unused)}, which is not among {', '.join(names)}.")
@@ -39,11 +40,11 @@ def complete_checkpoints(names: Sequence[str], checkpoints: Mapping[str, str] | 
     for name in names:
         if name not in checkpoints:
             raise ValueError(
-                f"The backbone {name!r} has no default checkpoint: name its folder or Hub id. "
-                f"{classes[name].checkpoint_hint}".rstrip()
+                f"The backbone {name!r} has no default checkpoint: name its folder or Hub id (--backbone "
+                f"{name}=PATH_OR_ID)."
             )
     return {
-        name: os.path.abspath(checkpoints[name]) if os.path.isdir(checkpoints[name]) else checkpoints[name]
+        name: os.path.abspath(checkpoints[name]) if os.path.exists(checkpoints[name]) else checkpoints[name]
         for name in names
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,14 @@ from ..common.batches import iterate_batches
 from ..common.loading import load_complete_model
 from .base import ModelBackbone
 from .slowfast_network import VideoLightsSlowFastModel
+from .slowfast_weights import PUBLIC_WEIGHTS, fetch_public_weights, find_public_weights, load_slowfast_weights
 
 
 class SlowFastBackbone(ModelBackbone[VideoLightsSlowFastModel]):
     """SlowFast: the globally pooled slow and fast paths of a clip, side by side. It has no text encoder.
+
+    A checkpoint is a folder, a Hub id, or a public weight file (`SLOWFAST_8x8_R50.pkl` or `.pyth`). By default it is
+    the weight file of SlowFast's own model zoo (277 MB), downloaded to the cache and converted at first use.
 
     Args:
         model: The SlowFast model. It is put into evaluation mode.
@@ -23,7 +28,7 @@ class SlowFastBackbone(ModelBackbone[VideoLightsSlowFastModel]):
 
     name = "slowfast"
     text_dim = None
-    checkpoint_hint = "`videolights convert-slowfast` makes one of the public weights, SLOWFAST_8x8_R50.pkl or .pyth."
+    default_checkpoint = PUBLIC_WEIGHTS.url
 
     def __init__(self, model: VideoLightsSlowFastModel, batch_size: int = 8):
         super().__init__(model, batch_size)
@@ -50,7 +55,25 @@ class SlowFastBackbone(ModelBackbone[VideoLightsSlowFastModel]):
         return np.concatenate(features)
 
     @classmethod
+    def find(cls, name_or_path: str, **hub_kwargs: Any) -> None:
+        """See [`FeatureBackbone.find`]."""
+        if name_or_path == cls.default_checkpoint:
+            find_public_weights(**hub_kwargs)
+        elif "://" in name_or_path:
+            raise ValueError(
+                f"SlowFast weights are downloaded from {cls.default_checkpoint} alone, not from {name_or_path}: "
+                "download the file yourself, and name it."
+            )
+        elif not os.path.isfile(name_or_path):
+            super().find(name_or_path, **hub_kwargs)
+
+    @classmethod
     def _load(cls, name: str, dtype: torch.dtype, **hub_kwargs: Any) -> SlowFastBackbone:
+        cls.find(name, **hub_kwargs)
+        if name == cls.default_checkpoint:
+            name, hub_kwargs = os.fspath(fetch_public_weights(**hub_kwargs)), {}
+        if os.path.isfile(name):
+            return cls(load_slowfast_weights(name)[0])
         return cls(load_complete_model(VideoLightsSlowFastModel, name, dtype, **hub_kwargs))
 
 

@@ -103,12 +103,11 @@ class BackboneStore:
         for name in names:
             if name in self._loaded or name in self._found:
                 continue
-            backbone_class = get_backbone_class(name, self._origins.get(name))
+            get_backbone_class(name, self._origins.get(name))
             if name not in self.checkpoints:
                 raise ValueError(
                     f"No checkpoint is known for the backbone {name!r}: name one in `backbone_checkpoints`, attach one "
-                    "with `set_backbone`, or pass precomputed features. "
-                    f"{backbone_class.checkpoint_hint}".rstrip()
+                    "with `set_backbone`, or pass precomputed features."
                 )
             path, arguments = self._locate(name)
             find_backbone(name, path, **arguments)
@@ -163,7 +162,7 @@ class BackboneStore:
         checkpoint = self.checkpoints.get(name)
         if checkpoint is None:
             return False
-        return self._is_relative(checkpoint) or (not self._is_from_hub and os.path.isdir(checkpoint))
+        return self._is_relative(checkpoint) or (not self._is_from_hub and os.path.exists(checkpoint))
 
     def _is_relative(self, checkpoint: str) -> bool:
         if os.path.isabs(checkpoint) or _leads_out(checkpoint):
@@ -180,7 +179,9 @@ class BackboneStore:
         checkpoint = self.checkpoints[name]
         if not self._is_relative(checkpoint):
             self._check_is_allowed(name, checkpoint)
-            return checkpoint, {}
+            # A revision or subfolder is of the processor's own repository.
+            elsewhere = self._home_arguments.keys() - {"revision", "subfolder"}
+            return checkpoint, {argument: self._home_arguments[argument] for argument in sorted(elsewhere)}
         if self._home is None:
             raise ValueError(
                 f"The backbone checkpoint {checkpoint!r} is relative to the folder of a saved processor, but this "

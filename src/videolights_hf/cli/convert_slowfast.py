@@ -28,7 +28,7 @@ def convert_slowfast(
 
         videolights convert-slowfast SLOWFAST_8x8_R50.pkl slowfast-8x8-r50
     """
-    from videolights_hf.convert.slowfast import convert_slowfast_checkpoint
+    from videolights_hf.backbones.slowfast_weights import convert_slowfast_checkpoint
 
     with quiet_transformers():
         left_out = convert_slowfast_checkpoint(source, output)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,11 +14,16 @@ try:
     import fcntl
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
+try:
+    import msvcrt
+except ImportError:  # everywhere else
+    msvcrt = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
     from .processes import Processes
 
 LOCK_FILE = ".lock"
+_WAIT = 0.2
 
 
 class FolderInUseError(OSError):
@@ -25,19 +31,27 @@ class FolderInUseError(OSError):
 
 
 @contextlib.contextmanager
-def locked_folder(folder: str | os.PathLike) -> Iterator[None]:
+def locked_folder(folder: str | os.PathLike, wait: bool = False) -> Iterator[None]:
     """Keep other processes out of a folder while this one writes to it.
 
     The operating system gives the lock back when the process ends, however it ends.
 
     Args:
         folder: Made if it does not exist.
+        wait: Wait until the other process has ended.
 
     Raises:
-        FolderInUseError: Another process holds it.
+        FolderInUseError: Another process holds it, and this one does not wait.
     """
     path = Path(folder, LOCK_FILE)
-    descriptor = _open_locked(path)
+    while True:
+        try:
+            descriptor = _open_locked(path)
+            break
+        except FolderInUseError:
+            if not wait:
+                raise
+            time.sleep(_WAIT)
     try:
         os.ftruncate(descriptor, 0)
         os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode())
@@ -83,6 +97,4 @@ def _lock(descriptor: int) -> None:
     if fcntl is not None:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     else:
-        import msvcrt
-
         msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)

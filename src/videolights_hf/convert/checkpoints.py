@@ -13,6 +13,7 @@ import torch
 from huggingface_hub.errors import StrictDataclassError
 
 from ..common.files import folder_written_aside, written_aside
+from ..common.safe_loading import load_torch_file
 from ..hub.card import TrainingRecord, make_model_card
 from ..hub.code import delete_stale_code
 from ..inference.processing import VideoLightsProcessor
@@ -20,7 +21,6 @@ from ..models.videolights.configuration import VideoLightsConfig
 from ..models.videolights.modeling import VideoLightsForMomentRetrieval
 from .published import download_checkpoint, get_published_checkpoint, unpacked_checkpoint
 from .release_names import convert_state_dict, revert_state_dict, strip_wrappers
-from .safe_loading import load_torch_file
 
 # Widths of the feature sets that the published runs used (paper, Tables II to VIII).
 _VIDEO_SETS = {

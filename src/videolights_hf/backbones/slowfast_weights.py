@@ -10,15 +10,26 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from ..backbones.slowfast_configuration import VideoLightsSlowFastConfig
-from ..backbones.slowfast_network import VideoLightsSlowFastModel
+from ..common.downloads import RemoteFile, cache_folder, check_reachable, download, is_offline
 from ..common.files import folder_written_aside
-from .safe_loading import is_torch_file, load_numpy_pickle, load_torch_file
+from ..common.locks import locked_folder
+from ..common.safe_loading import is_torch_file, load_numpy_pickle, load_torch_file
+from .slowfast_configuration import VideoLightsSlowFastConfig
+from .slowfast_network import VideoLightsSlowFastModel
+
+# What SlowFast's own model zoo offers, and the published features were made with. Pytorchvideo's file is of another
+# training: its features differ.
+PUBLIC_WEIGHTS = RemoteFile(
+    url="https://dl.fbaipublicfiles.com/pyslowfast/model_zoo/kinetics400/SLOWFAST_8x8_R50.pkl",
+    size=276_854_877,
+    sha256="8988deb84b65226669eba1a5da6d14fd170dba374891b21439079c90dd80c026",
+)
 
 _NORM_TENSORS = ("weight", "bias", "running_mean", "running_var")
 
@@ -183,13 +194,86 @@ def convert_slowfast_checkpoint(
         ValueError: The file is damaged or unsafe, or its tensors do not fit the model; nothing is written then.
         OSError: The folder cannot be written; what it held before is unchanged then.
     """
+    model, left_out = load_slowfast_weights(checkpoint, config)
+    with folder_written_aside(output_dir) as folder:
+        model.save_pretrained(folder)
+    return left_out
+
+
+def load_slowfast_weights(
+    checkpoint: str | os.PathLike, config: VideoLightsSlowFastConfig | None = None
+) -> tuple[VideoLightsSlowFastModel, list[str]]:
+    """Load a public weight file of SlowFast.
+
+    Args:
+        checkpoint: See `convert_slowfast_checkpoint`.
+        config: Configuration of the model in the file; SlowFast 8x8 R50 by default.
+
+    Returns:
+        The model, and the names of the file's tensors that were left out.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file is damaged or unsafe, or its tensors do not fit the model.
+    """
     weights, layout = read_slowfast_checkpoint(checkpoint)
     model = VideoLightsSlowFastModel(config or VideoLightsSlowFastConfig()).eval()
     state_dict, left_out = convert_slowfast_state_dict(weights, model.config, layout)
     model.load_state_dict(state_dict)
-    with folder_written_aside(output_dir) as folder:
-        model.save_pretrained(folder)
-    return left_out
+    return model, left_out
+
+
+def find_public_weights(**hub_kwargs: Any) -> None:
+    """Check that `PUBLIC_WEIGHTS` are in the cache or can be downloaded.
+
+    Args:
+        **hub_kwargs: `cache_dir` and `local_files_only`, as for models of the Hub; others are ignored.
+
+    Raises:
+        OSError: They are not in the cache, and there is no connection, or none is allowed.
+    """
+    folder = _public_folder(hub_kwargs)
+    if _is_complete(folder):
+        return
+    if is_offline(hub_kwargs):
+        raise FileNotFoundError(
+            f"The weights of SlowFast 8x8 R50 are not in the cache ({folder}), and nothing may be downloaded now. Go "
+            "online once, or download SLOWFAST_8x8_R50.pkl elsewhere and name it (--backbone "
+            "slowfast=SLOWFAST_8x8_R50.pkl)."
+        )
+    check_reachable(PUBLIC_WEIGHTS)
+
+
+def fetch_public_weights(**hub_kwargs: Any) -> Path:
+    """The folder of the model of `PUBLIC_WEIGHTS`, downloaded and converted at first use.
+
+    Args:
+        **hub_kwargs: See `find_public_weights`.
+
+    Raises:
+        OSError: They are not in the cache and cannot be downloaded.
+    """
+    folder = _public_folder(hub_kwargs)
+    if _is_complete(folder):
+        return folder
+    if is_offline(hub_kwargs):
+        find_public_weights(**hub_kwargs)
+    with locked_folder(folder.parent / "downloads", wait=True):
+        # Another process may have been quicker.
+        if not _is_complete(folder):
+            path = download(PUBLIC_WEIGHTS, folder.parent / "downloads", "SlowFast 8x8 R50")
+            convert_slowfast_checkpoint(path, folder)
+            path.unlink()
+    return folder
+
+
+def _public_folder(hub_kwargs: Mapping[str, Any]) -> Path:
+    return cache_folder(hub_kwargs) / f"slowfast_8x8_r50_{PUBLIC_WEIGHTS.sha256[:12]}"
+
+
+def _is_complete(folder: Path) -> bool:
+    # Files are moved in complete, in alphabetical order.
+    return (folder / "model.safetensors").is_file()
 
 
 def _as_float_tensor(weights: Any) -> torch.Tensor:

@@ -14,13 +14,13 @@ from typer.testing import CliRunner
 
 from tests.support.tiny_backbones import make_tiny_slowfast, tiny_slowfast_config
 from videolights_hf import SlowFastBackbone, VideoLightsSlowFastConfig, convert_slowfast_checkpoint
-from videolights_hf.cli.main import app
-from videolights_hf.convert.safe_loading import load_numpy_pickle, load_torch_file
-from videolights_hf.convert.slowfast import (
+from videolights_hf.backbones.slowfast_weights import (
     convert_slowfast_state_dict,
     read_slowfast_checkpoint,
     slowfast_tensor_names,
 )
+from videolights_hf.cli.main import app
+from videolights_hf.common.safe_loading import load_numpy_pickle, load_torch_file
 
 CLASSIFIER = {"pred_w": (400, 80), "pred_b": (400,)}
 
@@ -388,7 +388,7 @@ class TestSafety:
 
 class TestCommand:
     def test_it_writes_a_folder_and_names_what_was_left_out(self, tmp_path, monkeypatch):
-        import videolights_hf.convert.slowfast as module
+        import videolights_hf.backbones.slowfast_weights as module
 
         tiny = make_tiny_slowfast()
         monkeypatch.setattr(module, "VideoLightsSlowFastConfig", tiny_slowfast_config)
