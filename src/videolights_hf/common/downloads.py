@@ -53,7 +53,7 @@ def is_offline(hub_kwargs: Mapping[str, Any] | None = None) -> bool:
 
 def cache_folder(hub_kwargs: Mapping[str, Any] | None = None) -> Path:
     """The package's folder in the cache of the Hub's client, or in `cache_dir` among these arguments."""
-    return Path((hub_kwargs or {}).get("cache_dir") or constants.HF_HOME, "videolights_hf")
+    return Path((hub_kwargs or {}).get("cache_dir") or constants.HF_HOME, "videolights")
 
 
 def check_reachable(file: RemoteFile) -> None:
