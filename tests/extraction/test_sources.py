@@ -196,14 +196,12 @@ class TestParts:
         assert part.metadata.fps == 5
 
     def test_reading_a_part_does_not_decode_what_is_before_it(self, tmp_path, monkeypatch):
-        from videolights_hf.video import sources as video_sources_videolights
+        from videolights_hf.video import film
 
         path = write_numbered(tmp_path / "whole.mp4", 200, options={"g": "10"})
         decoded = []
-        decode = video_sources_videolights._decode_packet
-        monkeypatch.setattr(
-            video_sources_videolights, "_decode_packet", lambda packet: decoded.append(packet.pts) or decode(packet)
-        )
+        decode = film._decode_packet
+        monkeypatch.setattr(film, "_decode_packet", lambda packet: decoded.append(packet.pts) or decode(packet))
         reader = VideoSource(path, start=30, end=38).open()
         decoded.clear()
         (video,) = VideoEncoder([NumberBackbone()], 2.0).encode([reader])

@@ -30,7 +30,7 @@ NO_MODEL = (
 
 
 def predict(
-    video: Annotated[str, typer.Argument(metavar="VIDEO", help="The video file.")],
+    video: Annotated[str, typer.Argument(metavar="VIDEO", help="The video file; - is standard input.")],
     sentences: Annotated[
         list[str], typer.Argument(metavar="SENTENCE", help="What to look for. The video is encoded once for all.")
     ],
@@ -95,44 +95,46 @@ def predict(
     """
     from videolights_hf.common.files import write_json
     from videolights_hf.data.features import read_features
+    from videolights_hf.video.files import stored_video
 
     if model is None:
         raise typer.BadParameter(NO_MODEL, param_hint="--model")
     _check_inputs(video, sentences)
     _check_outputs(json_path, plot_path, cut_dir)
     audio = None if audio_path is None else read_features(audio_path)
-    with quiet_transformers():
-        results = _load(model, device, dtype)(
-            video,
-            sentences,
-            audio=audio,
-            top_k=top_k,
-            score_threshold=threshold,
-            nms_threshold=nms,
-            batch_size=batch_size,
-        )
-    content = {"video": video, "model": model, "predictions": results}
-    if json_path == "-":
-        # Escaped, so that every console takes it.
-        typer.echo(json.dumps(content, indent=1, allow_nan=False))
-    elif json_path is not None:
-        write_json(json_path, content)
-    # After the file: it is there whatever becomes of the console.
-    if json_path != "-":
-        _print_tables(results)
-    if json_path not in (None, "-"):
-        _say_written(json_path, json_path)
-    if plot_path is not None:
-        _plot(results, video, plot_path)
-        _say_written(plot_path, json_path)
-    if cut_dir is not None:
-        for path in _cut(video, results, cut_dir):
-            _say_written(path, json_path)
+    with stored_video(video) as stored:
+        with quiet_transformers():
+            results = _load(model, device, dtype)(
+                stored,
+                sentences,
+                audio=audio,
+                top_k=top_k,
+                score_threshold=threshold,
+                nms_threshold=nms,
+                batch_size=batch_size,
+            )
+        content = {"video": video, "model": model, "predictions": results}
+        if json_path == "-":
+            # Escaped, so that every console takes it.
+            typer.echo(json.dumps(content, indent=1, allow_nan=False))
+        elif json_path is not None:
+            write_json(json_path, content)
+        # After the file: it is there whatever becomes of the console.
+        if json_path != "-":
+            _print_tables(results)
+        if json_path not in (None, "-"):
+            _say_written(json_path, json_path)
+        if plot_path is not None:
+            _plot(results, stored, plot_path)
+            _say_written(plot_path, json_path)
+        if cut_dir is not None:
+            for path in _cut(stored, results, cut_dir):
+                _say_written(path, json_path)
 
 
 def _check_inputs(video: str, sentences: Sequence[str]) -> None:
     """Say at once what would otherwise be an odd answer or a late error."""
-    from videolights_hf.extraction.sources import VIDEO_ENDINGS
+    from videolights_hf.video.files import VIDEO_ENDINGS
 
     for text in (video, *sentences):
         if text.lower().startswith(("http://", "https://", "ftp://", "rtsp://")):

@@ -8,11 +8,8 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from ..video.files import VIDEO_ENDINGS
 from ..video.reader import VideoSource
-
-VIDEO_ENDINGS = frozenset(
-    ".3gp .avi .flv .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .ogv .ts .vob .webm .wmv".split()  # noqa: SIM905
-)
 
 # `{youtube_id}_{start}_{end}`, times in seconds. The id may hold `_` and `-`.
 _EXCERPT = re.compile(r"(?P<id>.+)_(?P<start>\d+(?:\.\d+)?)_(?P<end>\d+(?:\.\d+)?)", re.DOTALL)

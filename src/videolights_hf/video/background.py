@@ -1,7 +1,7 @@
 """Decoding in background threads: the next videos' frames are ready when the backbones come to them.
 
-The frames come out in the order of the videos whatever the threads' timing, so that whatever is made of them is the
-same in every run.
+The frames come out in the order of the videos, whatever the timing of the threads, so that every run gives the same
+results.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .reader import FrameRequirement, VideoReader, VideoSource, clip_grid
+from .reader import FrameRequirement, VideoReader, VideoSource
 
 
 @dataclass(frozen=True)
@@ -21,9 +21,9 @@ class VideoOpened:
     """The next video begins.
 
     Attributes:
-        duration: Its length in seconds.
-        num_clips: How many clips it is cut into.
-        clip_length: Their length in seconds.
+        duration: Length of the video in seconds.
+        num_clips: Number of clips that it is cut into.
+        clip_length: Seconds per clip.
     """
 
     duration: float
@@ -33,10 +33,10 @@ class VideoOpened:
 
 @dataclass(frozen=True)
 class FramesDecoded:
-    """Frames of whole clips of the present video.
+    """Frames of whole clips of the current video.
 
     Attributes:
-        requirement: Whom they are for.
+        requirement: The requirement that they meet.
         frames: (clips * frames_per_clip, size, size, 3) uint8 RGB.
     """
 
@@ -46,11 +46,7 @@ class FramesDecoded:
 
 @dataclass(frozen=True)
 class VideoClosed:
-    """The present video is over.
-
-    Attributes:
-        error: What went wrong, if anything.
-    """
+    """The current video is over; `error` says what went wrong, if anything."""
 
     error: Exception | None = None
 
@@ -60,24 +56,24 @@ DecodingEvent = VideoOpened | FramesDecoded | VideoClosed
 
 @dataclass
 class _Track:
-    """What is decoded of one video and not handed out yet."""
+    """Frames of one video that are decoded but not yet handed out."""
 
     events: deque[DecodingEvent] = field(default_factory=deque)
 
 
-class _Stopped(Exception):  # noqa: N818  it ends a thread, it is no error
-    """Nobody waits for the frames any more."""
+class _Stopped(Exception):  # noqa: N818  it ends a thread, it is not an error
+    """Nobody waits for the frames anymore."""
 
 
 class BackgroundDecoder:
     """Decodes videos ahead of their use.
 
     Args:
-        videos: The videos; they are opened when their turn comes.
+        videos: The videos; each is opened when its turn comes.
         requirements: What the backbones look at.
         clip_length: Nominal length of a clip in seconds.
-        num_threads: Videos that are decoded at the same time.
-        max_waiting_bytes: Frames that wait to be used take at most about this much memory.
+        num_threads: Number of videos decoded at the same time.
+        max_waiting_bytes: Memory for decoded frames that wait to be used, approximately.
 
     Example:
 
@@ -178,9 +174,9 @@ class BackgroundDecoder:
     def _decode(self, track: _Track, video: VideoSource | VideoReader) -> None:
         try:
             reader = video if isinstance(video, VideoReader) else video.open()
-            num_clips, clip_length = clip_grid(reader.metadata.duration, self._clip_length)
+            num_clips, clip_length = reader.clip_grid(self._clip_length)
             self._put(track, VideoOpened(reader.metadata.duration, num_clips, clip_length))
-            for requirement, frames in reader.clip_frames(self._requirements, clip_length):
+            for requirement, frames in reader.clip_frames(self._requirements, self._clip_length):
                 self._put(track, FramesDecoded(requirement, frames))
         except (_Stopped, ImportError):
             raise
