@@ -414,7 +414,7 @@ def test_moments_beyond_what_a_model_sees_are_counted_in_the_report_and_named(lo
     assert report["longest_video"] == 19
     moments = {"annotated": 3, "cut": 1, "outside": 1, "max_video_length": 10}
     assert report["queries"]["train"]["moments"] == report["queries"]["val"]["moments"] == moments
-    assert caplog.text.count("--set max_video_length=19") == 2  # once per split
+    assert caplog.text.count("--set max_video_length=19") == 1
     long_videos.build("default")
     assert "moments" not in report_of(long_videos, "default")["queries"]["train"]
 

@@ -242,7 +242,7 @@ def test_moments_beyond_what_the_model_sees_are_cut_or_dropped_with_one_warning(
     caplog.clear()
     train = dataset(tables, max_video_length=10, training=True)
     assert [record.message for record in caplog.records] == [
-        "Split 'train': the model sees at most 10 clips of a video (max_video_length), so of 3 moments 1 are cut and 1 "
+        "The model sees at most 10 clips of a video (max_video_length): of 3 moments of split 'train', 1 are cut and 1 "
         "lie outside and are dropped. The longest video has 19 clips: train with --set max_video_length=19, or in "
         "windows with --set windows=true."
     ]

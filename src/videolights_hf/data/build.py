@@ -49,7 +49,7 @@ class BuildSettings:
         length_tolerance: By how many clips the features of a video may be shorter or longer than its annotation
             implies. They are cut to the shortest backbone when they are used.
         max_video_length: Clips that the model will see; by default those of the dataset's preset. Nothing is cut here;
-            moments beyond are counted in the report, and one warning per split says how to train on them.
+            moments beyond are counted in the report, and one warning says how to train on them.
         num_proc: Processes that read in parallel.
         overwrite: Build again where the output already holds a feature dataset, and replace it.
         progress: Show a progress bar.

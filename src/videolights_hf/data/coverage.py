@@ -63,28 +63,32 @@ class MomentCoverage:
                 unseen.append(number)
         return cls(moments, cut, outside, tuple(unseen), longest, max_video_length)
 
-    def describe(self, split: str) -> str | None:
-        """One sentence that says what is lost and what to do; `None` if nothing is."""
-        if not self.cut and not self.outside:
-            return None
-        lost = (
-            f"Split {split!r}: the model sees at most {self.max_video_length} clips of a video (max_video_length), so "
-            f"of {self.moments} moments {self.cut} are cut and {self.outside} lie outside and are dropped"
-        )
-        if self.longest_video > self.max_video_length:
-            return (
-                f"{lost}. The longest video has {self.longest_video} clips: train with --set "
-                f"max_video_length={self.longest_video}, or in windows with --set windows=true."
-            )
+
+def describe_coverage(coverage: Mapping[str, MomentCoverage]) -> str | None:
+    """What a model does not see of the moments of some splits, and what to do; `None` if it sees everything."""
+    reduced = {split: seen for split, seen in coverage.items() if seen.cut or seen.outside}
+    if not reduced:
+        return None
+    max_length = next(iter(reduced.values())).max_video_length
+    longest = max(seen.longest_video for seen in reduced.values())
+    lost = "; ".join(
+        f"of {seen.moments} moments of split {split!r}, {seen.cut} are cut and {seen.outside} lie outside and are dropped"
+        for split, seen in reduced.items()
+    )
+    sentence = f"The model sees at most {max_length} clips of a video (max_video_length): {lost}."
+    if longest > max_length:
         return (
-            f"{lost}, as features end before the annotated duration does. Check that features and annotations are of "
-            "the same videos and clip length."
+            f"{sentence} The longest video has {longest} clips: train with --set max_video_length={longest}, or in "
+            "windows with --set windows=true."
         )
+    return (
+        f"{sentence} No video is longer, but features end before the annotated duration does: check that features and "
+        "annotations are of the same videos and clip length."
+    )
 
 
 def warn_of_coverage(coverage: Mapping[str, MomentCoverage]) -> None:
-    """Log the moments of each split that a model does not see, if there are any."""
-    for split, seen in coverage.items():
-        sentence = seen.describe(split)
-        if sentence:
-            logger.warning(sentence)
+    """Log in one warning the moments of some splits that a model does not see, if there are any."""
+    sentence = describe_coverage(coverage)
+    if sentence:
+        logger.warning(sentence)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence, Sized
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from ..common.values import is_text
 from .domain_highlights import HIGHLIGHT_PROTOCOLS, domain_highlight_metrics
 from .highlight_detection import ClipRatings, rated_highlight_metrics
 from .moment_retrieval import moment_retrieval_metrics
-from .submission import PREDICTION_FIELDS, align_predictions
+from .submission import PREDICTION_FIELDS, align_predictions, qid_of
 
 GROUND_TRUTH_FIELDS: dict[str, tuple[str, ...]] = {
     "qvhighlights": ("relevant_windows", "duration", "relevant_clip_ids", "saliency_scores"),
@@ -37,7 +37,7 @@ def infer_dataset(ground_truth: Sequence[Mapping[str, Any]]) -> str:
     """
     for row in ground_truth:
         label = row.get("label")
-        if label is not None and len(label):
+        if isinstance(label, Sized) and len(label):
             return "youtube_highlights" if np.size(label[0]) == 1 else "tvsum"
     has_windows = any(row.get("relevant_windows") is not None for row in ground_truth)
     has_saliency = any(row.get("saliency_scores") is not None for row in ground_truth)
@@ -209,8 +209,8 @@ def _select_domain(
     if not selected:
         known = ", ".join(dict.fromkeys(str(row["domain"]) for row in ground_truth))
         raise ValueError(f"the ground truth has no domain {domain!r}; it has {known}")
-    elsewhere = {row["qid"] for row in ground_truth if row["domain"] != domain}
-    return [row for row in predictions if row.get("qid") not in elsewhere], selected
+    elsewhere = {qid_of(row, "ground truth") for row in ground_truth if row["domain"] != domain}
+    return [row for row in predictions if qid_of(row, "predictions") not in elsewhere], selected
 
 
 def _column(
@@ -220,6 +220,6 @@ def _column(
     values = [None if row is None else row.get(field) for row in predictions]
     if field == "pred_saliency_scores":
         # No windows is a prediction (there is no such moment); no score for any clip is none.
-        values = [None if value is not None and len(value) == 0 else value for value in values]
+        values = [None if isinstance(value, Sized) and len(value) == 0 else value for value in values]
     absent = [qid for qid, row, value in zip(qids, predictions, values) if row is not None and value is None]
     return [() if value is None else value for value in values], absent

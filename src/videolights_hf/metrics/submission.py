@@ -174,12 +174,24 @@ def align_predictions(
 def _index_by_qid(rows: Iterable[Mapping[str, Any]], name: str) -> dict[Hashable, Mapping[str, Any]]:
     indexed: dict[Hashable, Mapping[str, Any]] = {}
     for row in rows:
-        if "qid" not in row:
-            raise ValueError(f"a row of the {name} has no 'qid': its fields are {sorted(row)}")
-        if row["qid"] in indexed:
-            raise ValueError(f"qid {row['qid']!r} occurs twice in the {name}")
-        indexed[row["qid"]] = row
+        qid = qid_of(row, name)
+        if qid in indexed:
+            raise ValueError(f"qid {qid!r} occurs twice in the {name}")
+        indexed[qid] = row
     return indexed
+
+
+def qid_of(row: Mapping[str, Any], name: str) -> Hashable:
+    """The id of a row.
+
+    Raises:
+        ValueError: It has none, or one that is no id; `name` says of what the row is.
+    """
+    if "qid" not in row:
+        raise ValueError(f"a row of the {name} has no 'qid': its fields are {sorted(row)}")
+    if row["qid"] is None or not isinstance(row["qid"], Hashable):
+        raise ValueError(f"a row of the {name} has the 'qid' {row['qid']!r}: it must be a number or a string")
+    return row["qid"]
 
 
 def _python_number(value: Any) -> Any:
