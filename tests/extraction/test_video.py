@@ -141,6 +141,15 @@ class TestFailures:
         assert rows[3]["path"] is None
         assert list(features_in(tmp_path / "numbers_features")) == ["b", "d", "f"]
 
+    def test_a_name_that_is_too_long_for_a_feature_file_fails_alone(self, tmp_path):
+        (tmp_path / "videos").mkdir()
+        write_numbered(tmp_path / "videos" / "a.mp4", 20)
+        os.rename(write_numbered(tmp_path / "videos" / "b.ts", 20), tmp_path / "videos" / f"{'b' * 252}.ts")
+        write_numbered(tmp_path / "videos" / "c.mp4", 20)
+        summary = extract(find_videos(tmp_path / "videos"), tmp_path, NumberBackbone())
+        assert (summary.done, [failure.vid for failure in summary.failed]) == (2, ["b" * 252])
+        assert "too long" in summary.failed[0].error
+
     def test_failed_videos_are_tried_again_and_the_others_left(self, mixed, tmp_path):
         extract(mixed, tmp_path, NumberBackbone())
         written = {path: path.stat().st_mtime_ns for path in (tmp_path / "numbers_features").iterdir()}

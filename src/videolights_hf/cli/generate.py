@@ -70,6 +70,10 @@ def generate(
     keep_duplicates: Annotated[
         bool, typer.Option("--keep-duplicates", help="Keep captions that an earlier interval of the video has too.")
     ] = False,
+    keep_last_clip: Annotated[
+        bool,
+        typer.Option("--keep-last-clip", help="Keep a video's last clip in its last interval, as the paper does."),
+    ] = False,
     batch_size: Annotated[int, typer.Option(help="Frames captioned or scored at once.")] = 32,
     captions_only: Annotated[bool, typer.Option("--captions-only", help="Stop when the corpus is written.")] = False,
     backbone: Backbones = None,
@@ -97,7 +101,13 @@ def generate(
 
     sources = PretrainingSources(videos, parse_splits(annotations), exclude or (), dataset)
     corpus = CorpusSettings(
-        form, interval_length, caption_frame_size, clip_frame_size, max_duration, keep_duplicates=keep_duplicates
+        form,
+        interval_length,
+        caption_frame_size,
+        clip_frame_size,
+        max_duration,
+        keep_duplicates=keep_duplicates,
+        keep_last_clip=keep_last_clip or None,
     )
     models = CorpusModels(
         captioner, scorer, prompt, _generation_arguments(generation), batch_size, getattr(torch, dtype)

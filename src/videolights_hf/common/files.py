@@ -110,9 +110,8 @@ def write_json(path: str | os.PathLike, content: Any) -> None:
     try:
         text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
         text.encode("utf-8")
-    except (
-        UnicodeEncodeError
-    ):  # Half characters, as in names of files that are not UTF-8: escaped, the file stays UTF-8.
+    except UnicodeEncodeError:
+        # Half characters, as in names of files that are not UTF-8: escaped, the file stays UTF-8.
         text = json.dumps(content, indent=1, allow_nan=False)
     write_text(path, text + "\n")
 
@@ -123,10 +122,12 @@ def read_json_object(path: str | os.PathLike) -> dict[str, Any] | None:
     Raises:
         ValueError: It does not hold a JSON object.
     """
+    if not os.path.lexists(path):
+        return None
+    if not os.path.isfile(path):
+        raise ValueError(f"{path} is not a regular file. Remove it, or choose another folder.")
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8", errors="surrogatepass"))
-    except FileNotFoundError:
-        return None
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} cannot be read ({error}). Remove it, or choose another folder.") from error
     if not isinstance(content, dict):

@@ -9,6 +9,10 @@ from typing import Any
 
 from .files import read_json_object, write_json
 
+# Ours are nested less deeply; a damaged file may be so without end.
+_MAX_DEPTH = 4
+_SHOWN_LENGTH = 200
+
 
 class SettingsMismatchError(ValueError):
     """A folder holds results of other settings than those asked for."""
@@ -29,20 +33,29 @@ def keep_settings(path: Path, settings: Mapping[str, Any], kind: str) -> None:
         SettingsMismatchError: Naming each setting that differs, with both values.
         ValueError: The file is damaged.
     """
-    now = _flat(json.loads(json.dumps(settings)))
     found = read_json_object(path)
     if found is None:
         write_json(path, settings)
         return
-    there = _flat(found)
+    now, there = _flat(json.loads(json.dumps(settings))), _flat(found)
     names = [name for name in {**now, **there} if there.get(name) != now.get(name) and not _moved(name, there, now)]
     if names:
         names.sort(key=_is_checkpoint)
-        differences = "; ".join(f"{name} is {there.get(name)!r} there and {now.get(name)!r} now" for name in names)
+        differences = "; ".join(
+            f"{name} is {_shown(there.get(name))} there and {_shown(now.get(name))} now" for name in names
+        )
         raise SettingsMismatchError(
             f"{path.parent} holds {kind} of other settings: {differences}. Choose another folder, or repeat those "
             "settings."
         )
+
+
+def _shown(value: Any) -> str:
+    try:
+        shown = repr(value)
+    except RecursionError:
+        return "nested too deeply"
+    return shown if len(shown) <= _SHOWN_LENGTH else f"{shown[:_SHOWN_LENGTH]}..."
 
 
 def _is_checkpoint(name: str) -> bool:
@@ -59,5 +72,6 @@ def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested settings by dotted names."""
     flat: dict[str, Any] = {}
     for name, value in settings.items():
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+        is_nested = isinstance(value, Mapping) and prefix.count(".") < _MAX_DEPTH
+        flat |= _flat(value, f"{prefix}{name}.") if is_nested else {f"{prefix}{name}": value}
     return flat

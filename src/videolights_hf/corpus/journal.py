@@ -63,6 +63,8 @@ def read_journal(folder: str | os.PathLike) -> dict[str, VideoRecord]:
     """
     records: dict[str, VideoRecord] = {}
     for path in sorted(Path(folder).glob(_PARTS)):
+        if not path.is_file():
+            raise ValueError(f"{path} is not a regular file: delete it.")
         content = path.read_bytes()
         for number, line in enumerate(content[: content.rfind(b"\n") + 1].splitlines(), 1):
             record = _parse(line)

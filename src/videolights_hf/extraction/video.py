@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+
+import numpy as np
 
 from ..backbones.base import FeatureBackbone
 from ..backbones.checkpoints import backbone_settings
@@ -161,8 +164,18 @@ class _VideoExtraction:
                 except Exception as error:
                     self.groups.fail(vid, error)
                 else:
-                    for name, arrays in stored.items():
-                        self.folders[name].write(vid, **arrays)
-                    done += 1
+                    done += self._write(vid, stored)
                 bar.update()
         return done
+
+    def _write(self, vid: str, stored: Mapping[str, Mapping[str, np.ndarray]]) -> bool:
+        """Write a video's files; a name that is too long for one is the fault of this video alone."""
+        try:
+            for name, arrays in stored.items():
+                self.folders[name].write(vid, **arrays)
+        except OSError as error:
+            if error.errno != errno.ENAMETOOLONG:
+                raise
+            self.groups.fail(vid, "its name is too long for a feature file: rename the video")
+            return False
+        return True
