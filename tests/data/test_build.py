@@ -17,9 +17,10 @@ from videolights_hf.data import build, parts
 from videolights_hf.data.annotations import AnnotationError, read_annotations
 from videolights_hf.data.collator import VideoLightsDataCollator
 from videolights_hf.data.dataset import FeatureDataset, table_backbones
+from videolights_hf.data.publishing import export_parquet
 from videolights_hf.data.report import FeatureBuildError
 from videolights_hf.data.specs import get_dataset_spec
-from videolights_hf.data.tables import decode_array, export_parquet, load_feature_dataset, row_to_annotation
+from videolights_hf.data.tables import decode_array, load_feature_dataset, row_to_annotation
 from videolights_hf.models.videolights.configuration import VideoLightsConfig
 
 

@@ -8,8 +8,9 @@ from torch.utils.data import DataLoader
 
 from videolights_hf.data import tables as tables_module
 from videolights_hf.data.dataset import FeatureDataset, ItemBuilder
+from videolights_hf.data.publishing import export_parquet
 from videolights_hf.data.streaming import StreamingFeatureDataset
-from videolights_hf.data.tables import export_parquet, load_feature_dataset
+from videolights_hf.data.tables import load_feature_dataset
 from videolights_hf.models.videolights.configuration import VideoLightsConfig
 
 BUILDER = ItemBuilder((("slowfast", 6), ("clip", 4)), (("clip", 4), ("blip2", 3)), training=True)

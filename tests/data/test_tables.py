@@ -3,7 +3,7 @@ import pytest
 from datasets import Dataset, DatasetDict
 
 import videolights_hf.data
-from videolights_hf.data import export_parquet, load_feature_dataset, push_feature_dataset
+from videolights_hf.data import export_parquet, load_feature_dataset
 from videolights_hf.data.tables import annotation_to_row, decode_array, encode_array, row_to_annotation
 
 
@@ -18,30 +18,6 @@ def test_matrices_with_trailing_zeros_survive_a_cell(dtype):
 def test_fields_without_a_column_survive_a_row():
     annotation = {"qid": 3, "query": "q", "vid": "v", "duration": 4.5, "match": [-1, 0], "fps": 27.17}
     assert row_to_annotation(annotation_to_row(annotation)) == annotation
-
-
-def test_push_uploads_videos_once_and_queries_in_the_order_of_their_videos(corpus, monkeypatch):
-    tables = corpus.build()
-    pushed = {}
-
-    def record(self, repo_id, config_name, **options):
-        pushed[config_name] = (self, repo_id, options)
-
-    for kind in ("Dataset", "DatasetDict"):
-        monkeypatch.setattr(f"datasets.{kind}.push_to_hub", record)
-    push_feature_dataset(tables, "me/features", private=True)
-    # A default configuration that comes second cannot be pushed with `datasets`.
-    assert list(pushed) == ["queries", "videos"]
-    videos, repo_id, options = pushed["videos"]
-    assert (repo_id, options) == ("me/features", {"split": "videos", "private": True})
-    assert videos.num_rows == 10
-    queries, repo_id, options = pushed["queries"]
-    assert (repo_id, options) == ("me/features", {"set_default": True, "private": True})
-    position = {vid: index for index, vid in enumerate(videos["vid"])}
-    for split in ("train", "val"):
-        positions = [position[vid] for vid in queries[split]["vid"]]
-        assert positions == sorted(positions)
-        assert sorted(queries[split]["qid"]) == sorted(tables[split]["qid"])
 
 
 def test_the_packages_names_resolve():

@@ -16,7 +16,7 @@ from videolights_hf import VideoFeatures, VideoLightsForMomentRetrieval, VideoLi
 from videolights_hf.cli.main import app
 from videolights_hf.data import FeatureDataset, StreamingFeatureDataset, VideoLightsDataCollator
 from videolights_hf.data.build import BuildSettings, build_feature_dataset
-from videolights_hf.data.tables import export_parquet
+from videolights_hf.data.publishing import export_parquet
 from videolights_hf.training import RunData, evaluate_checkpoint, load_recipe, train_recipe
 from videolights_hf.training.preparation import build_model, fit_config_to_data
 

@@ -143,6 +143,8 @@ class _Handler(BaseHTTPRequestHandler):
     def create(self) -> dict:
         request = json.loads(self.body)
         repo_id = f"{request.get('organization') or OWNER}/{request['name']}"
+        if request.get("type") == "dataset":
+            repo_id = f"datasets/{repo_id}"
         answer = {"url": f"{self.server.url}/{repo_id}", "name": repo_id, "id": repo_id}
         if repo_id in self.server.repositories:
             raise HubError(409, answer=answer)
@@ -213,7 +215,8 @@ class _Handler(BaseHTTPRequestHandler):
     def info(self, repo_id: str, revision: str = "main") -> dict:
         commit = self.server.find_commit(repo_id, revision)
         siblings = [{"rfilename": path} for path in sorted(self.server.commits[commit])]
-        return {"id": repo_id, "modelId": repo_id, "sha": commit, "private": False, "tags": [], "siblings": siblings}
+        name = repo_id.removeprefix("datasets/")
+        return {"id": name, "modelId": name, "sha": commit, "private": False, "tags": [], "siblings": siblings}
 
     def tree(self, repo_id: str, revision: str, folder: str = "") -> list[dict]:
         prefix = f"{folder}/" if folder else ""
@@ -229,6 +232,17 @@ class _Handler(BaseHTTPRequestHandler):
             entries = [entry for entry in entries if "/" not in entry["path"].removeprefix(prefix)]
         return sorted(entries, key=lambda entry: entry["path"])
 
+    def paths_info(self, repo_id: str, revision: str) -> list[dict]:
+        paths = parse_qs(self.body.decode())["paths"] if b"paths=" in self.body else json.loads(self.body)["paths"]
+        files = self.server.files(repo_id, revision)
+        answer = []
+        for path in paths:
+            if path in files:
+                answer.append({"type": "file", "path": path, "size": len(files[path]), "oid": _git_oid(files[path])})
+            elif any(name.startswith(f"{path}/") for name in files):
+                answer.append({"type": "directory", "path": path, "size": 0, "oid": _git_oid(path.encode())})
+        return answer
+
     def resolve(self, repo_id: str, revision: str, path: str) -> tuple[bytes, dict[str, str]]:
         commit = self.server.find_commit(repo_id, revision)
         if path not in self.server.commits[commit]:
@@ -239,17 +253,26 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 _REPO, _REVISION, _PATH = "([^/]+/[^/]+)", "([^/]+)", "(.+)"
+# Repositories of datasets are kept, and lie below the server's root, as `datasets/OWNER/NAME`.
+_ANY_REPO = "((?:datasets/)?[^/]+/[^/]+)"
+
+
+def _api(path: str = "") -> str:
+    return rf"/api/(?:models/(?=[^/]+/)|(?=datasets/)){_ANY_REPO}{path}"
+
+
 _ROUTES = (
     (("POST",), "/api/repos/create", _Handler.create),
     (("POST",), "/api/validate-yaml", _Handler.validate_yaml),
-    (("POST",), f"/api/models/{_REPO}/branch/{_REVISION}", _Handler.branch),
-    (("POST",), f"/api/models/{_REPO}/preupload/{_REVISION}", _Handler.preupload),
-    (("POST",), rf"/{_REPO}\.git/info/lfs/objects/batch", _Handler.lfs_batch),
+    (("POST",), _api(f"/branch/{_REVISION}"), _Handler.branch),
+    (("POST",), _api(f"/preupload/{_REVISION}"), _Handler.preupload),
+    (("POST",), rf"/{_ANY_REPO}\.git/info/lfs/objects/batch", _Handler.lfs_batch),
     (("PUT",), "/large/([0-9a-f]{64})", _Handler.put_large),
-    (("POST",), f"/api/models/{_REPO}/commit/{_REVISION}", _Handler.commit),
-    (("GET",), f"/api/models/{_REPO}", _Handler.info),
-    (("GET",), f"/api/models/{_REPO}/revision/{_REVISION}", _Handler.info),
-    (("GET",), f"/api/models/{_REPO}/tree/{_REVISION}", _Handler.tree),
-    (("GET",), f"/api/models/{_REPO}/tree/{_REVISION}/{_PATH}", _Handler.tree),
-    (("GET", "HEAD"), f"/{_REPO}/resolve/{_REVISION}/{_PATH}", _Handler.resolve),
+    (("POST",), _api(f"/commit/{_REVISION}"), _Handler.commit),
+    (("POST",), _api(f"/paths-info/{_REVISION}"), _Handler.paths_info),
+    (("GET",), _api(), _Handler.info),
+    (("GET",), _api(f"/revision/{_REVISION}"), _Handler.info),
+    (("GET",), _api(f"/tree/{_REVISION}"), _Handler.tree),
+    (("GET",), _api(f"/tree/{_REVISION}/{_PATH}"), _Handler.tree),
+    (("GET", "HEAD"), f"/{_ANY_REPO}/resolve/{_REVISION}/{_PATH}", _Handler.resolve),
 )

@@ -44,6 +44,10 @@ def prepare(
         str | None, typer.Option(metavar="REPO_ID", help="Also upload to this dataset repository.")
     ] = None,
     private: Annotated[bool, typer.Option("--private", help="Make the uploaded repository private.")] = False,
+    data_license: Annotated[
+        str | None,
+        typer.Option("--license", metavar="ID", help="License of the data, as the Hub names it, for the card."),
+    ] = None,
 ) -> None:
     """Gather annotations and features in the dataset that training reads.
 
@@ -60,6 +64,7 @@ def prepare(
         export_parquet,
         get_dataset_spec,
         push_feature_dataset,
+        read_backbone_checkpoints,
     )
     from videolights_hf.data.report import REPORT_FILE
 
@@ -79,10 +84,13 @@ def prepare(
             strict=strict, num_proc=num_proc, length_tolerance=length_tolerance, overwrite=overwrite
         ),
     )
+    known = read_backbone_checkpoints(output)
     if parquet is not None:
-        export_parquet(tables, parquet)
+        export_parquet(tables, parquet, backbone_checkpoints=known, data_license=data_license)
     if push_to_hub is not None:
-        push_feature_dataset(tables, push_to_hub, private=private)
+        push_feature_dataset(
+            tables, push_to_hub, backbone_checkpoints=known, data_license=data_license, private=private or None
+        )
     report = json.loads((output / REPORT_FILE).read_text(encoding="utf-8"))
     _print_report(report)
     if report["problems"]:

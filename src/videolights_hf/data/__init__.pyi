@@ -6,10 +6,11 @@ from .dataset import FeatureDataset, Item, ItemBuilder, QueryWindow, TimeAxis, t
 from .features import FeatureFileError
 from .labels import LABEL_RULES, Labels, draw_generator, make_labels
 from .provenance import read_backbone_checkpoints
+from .publishing import export_parquet, push_feature_dataset
 from .report import FeatureBuildError
 from .specs import DATASETS, DatasetSpec, get_dataset_spec
 from .streaming import StreamingFeatureDataset
-from .tables import export_parquet, load_feature_dataset, push_feature_dataset
+from .tables import load_feature_dataset
 
 __all__ = [
     "DATASETS",

@@ -5,6 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import (
+    EntryNotFoundError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+)
+from huggingface_hub.utils import validate_repo_id
 
 from ..common.files import read_json_object, write_json
 
@@ -22,20 +32,47 @@ def write_backbone_checkpoints(dataset_dir: str | os.PathLike, checkpoints: Mapp
     write_json(Path(dataset_dir, BACKBONES_FILE), noted)
 
 
-def read_backbone_checkpoints(dataset_dir: str | os.PathLike) -> dict[str, str]:
+def read_backbone_checkpoints(dataset: str | os.PathLike, **hub: Any) -> dict[str, str]:
     """Where the backbones of a feature dataset came from, as far as that is noted.
 
     Args:
-        dataset_dir: Folder of a feature dataset; anything else, such as a dataset on the Hub, has no notes.
+        dataset: Folder of a feature dataset, or the id of a dataset repository on the Hub.
+        **hub: Passed to `hf_hub_download` (`revision`, `token`, ...).
 
     Returns:
-        Backbone name to folder or Hub id; empty without notes, as of features that were published as files.
+        Backbone name to folder or Hub id; empty without notes, as of features that were published as files. Notes that
+        come from the Hub name Hub ids alone.
 
     Raises:
         ValueError: The notes are damaged.
     """
-    path = Path(dataset_dir, BACKBONES_FILE)
+    path = Path(dataset, BACKBONES_FILE)
+    is_local = Path(dataset).is_dir()
+    if not is_local:
+        if not is_hub_id(os.fspath(dataset)):
+            return {}
+        try:
+            path = Path(hf_hub_download(os.fspath(dataset), BACKBONES_FILE, repo_type="dataset", **hub))
+        except (EntryNotFoundError, RepositoryNotFoundError, LocalEntryNotFoundError):
+            return {}
     checkpoints = (read_json_object(path) if path.is_file() else None) or {}
     if not all(isinstance(value, str) for value in checkpoints.values()):
         raise ValueError(f"{path} does not say which checkpoint each backbone came from. Remove it.")
+    paths = [name for name, value in checkpoints.items() if not is_local and not is_hub_id(value)]
+    if paths:
+        raise ValueError(
+            f"{dataset}: {BACKBONES_FILE} names a path for {', '.join(paths)}, where only Hub ids may stand. Name the "
+            "checkpoints yourself with --backbone NAME=PATH_OR_ID."
+        )
     return checkpoints
+
+
+def is_hub_id(name: str) -> bool:
+    """Whether a name can be the id of a repository on the Hub, and is not a folder here."""
+    if Path(name).exists() or os.path.isabs(name):
+        return False
+    try:
+        validate_repo_id(name)
+    except HFValidationError:
+        return False
+    return ".." not in name

@@ -21,8 +21,6 @@ import numpy as np
 import pyarrow as pa
 from datasets import Dataset, DatasetDict, Features, List, Value, load_dataset, load_from_disk
 
-from ..common.files import write_text
-
 VIDEOS = "videos"
 QUERIES = "queries"
 VIDEO_PREFIX = "video_"
@@ -42,21 +40,6 @@ _ANNOTATION_FIELDS = {
 }
 _QUERY_EXTRAS = {"extra": Value("string"), "clip_length": Value("float64"), "label_rule": Value("string")}
 _FLOAT_BYTES = {"float16": 2, "float32": 4, "float64": 8}
-_PARQUET_GROUP_BYTES = 32 * 1024**2
-_CARD = """---
-configs:
-- config_name: {queries}
-  default: true
-  data_files:
-{splits}
-- config_name: {videos}
-  data_files:
-  - split: {videos}
-    path: {videos}/{videos}-*.parquet
----
-
-Features for moment retrieval and highlight detection: one table of videos, and one of queries for each split.
-"""
 
 
 def encode_array(array: np.ndarray) -> dict[str, Any]:
@@ -167,66 +150,3 @@ def _check_tables(tables: Mapping[str, Dataset], path: str | os.PathLike) -> Non
         raise ValueError(
             f"{path} is not a feature dataset ({'; '.join(faults)}). Build it with `videolights prepare`."
         )
-
-
-def _splits(tables: Mapping[str, Dataset]) -> dict[str, Dataset]:
-    """The tables of queries, each in the order of the table of videos, as streaming needs it.
-
-    Where one split's qids are text, all are: the splits of a Hub configuration share their columns.
-    """
-    position = {vid: index for index, vid in enumerate(tables[VIDEOS]["vid"])}
-    queries = [table for name, table in tables.items() if name != VIDEOS]
-    if len({table.features["qid"].dtype for table in queries}) > 1:
-        tables = {
-            name: table if name == VIDEOS else table.cast_column("qid", Value("string"))
-            for name, table in tables.items()
-        }
-    splits = {}
-    for name, table in tables.items():
-        if name != VIDEOS:
-            splits[name] = table.select(np.argsort([position[vid] for vid in table["vid"]], kind="stable"))
-    return splits
-
-
-def _rows_per_group(table: Dataset) -> int:
-    bytes_per_row = max(1, table.data.nbytes // max(1, len(table.data)))
-    return max(1, _PARQUET_GROUP_BYTES // bytes_per_row)
-
-
-def export_parquet(tables: Mapping[str, Dataset], folder: str | os.PathLike) -> None:
-    """Write the tables as Parquet files, to be streamed, uploaded, or loaded with `datasets.load_dataset`.
-
-    `load_dataset(folder, "queries")` and `load_dataset(folder, "videos")` read them, and
-    `StreamingFeatureDataset(folder, split)` streams them. The queries of a split are in the order of their videos.
-
-    Args:
-        tables: What `build_feature_dataset` returned.
-        folder: A folder that does not exist or is empty.
-
-    Raises:
-        FileExistsError: The folder is not empty.
-    """
-    folder = Path(folder)
-    if folder.exists() and any(folder.iterdir()):
-        raise FileExistsError(f"{folder} is not empty; export to another folder or remove it.")
-    splits = _splits(tables)
-    for config, members in ((VIDEOS, {VIDEOS: tables[VIDEOS]}), (QUERIES, splits)):
-        (folder / config).mkdir(parents=True)
-        for name, table in members.items():
-            path = folder / config / f"{name}-00000-of-00001.parquet"
-            table.to_parquet(path, batch_size=_rows_per_group(table))
-    files = "\n".join(f"  - split: {name}\n    path: {QUERIES}/{name}-*.parquet" for name in splits)
-    write_text(folder / "README.md", _CARD.format(queries=QUERIES, videos=VIDEOS, splits=files))
-
-
-def push_feature_dataset(tables: Mapping[str, Dataset], repo_id: str, **kwargs: Any) -> None:
-    """Upload the tables to a dataset repository on the Hub, as the configurations `"videos"` and `"queries"`.
-
-    Args:
-        tables: What `build_feature_dataset` returned.
-        repo_id: Id of the repository; it is created if it does not exist.
-        **kwargs: Passed to `push_to_hub` of both (`private`, `token`, `revision`, ...).
-    """
-    # `datasets` cannot make a configuration the default where another one stands alone: the default comes first.
-    DatasetDict(_splits(tables)).push_to_hub(repo_id, config_name=QUERIES, set_default=True, **kwargs)
-    tables[VIDEOS].push_to_hub(repo_id, config_name=VIDEOS, split=VIDEOS, **kwargs)
