@@ -253,7 +253,11 @@ class TestLoading:
     def test_no_evaluation_is_a_strategy_and_not_a_switch(self):
         assert load_recipe("qvhighlights/videolights", ["eval_strategy=no"]).training["eval_strategy"] == "no"
 
-    def test_values_that_the_model_refuses_end_in_a_value_error(self):
+    def test_values_that_the_model_or_the_arguments_refuse_end_in_a_value_error(self, tmp_path):
+        with pytest.raises(ValueError, match=r"training: .*foo"):
+            load_recipe("qvhighlights/videolights", ["accelerator_config={foo: 1}"]).training_arguments(tmp_path)
+        with pytest.raises(ValueError, match="model: "):
+            load_recipe("qvhighlights/videolights", ["video_backbones=[3]"]).model_config()
         with pytest.raises(ValueError, match="hidden_size"):
             load_recipe("qvhighlights/videolights", ["hidden_size=0"]).model_config()
         with pytest.raises(ValueError, match="must be a number or null"):

@@ -208,6 +208,7 @@ class TestChoiceOfCheckpoint:
             (lambda folder: (folder / "scheduler.pt").write_bytes(b""), "scheduler.pt is cut off"),
             (lambda folder: torch.save(Path("x"), folder / "rng_state.pth"), "rng_state.pth is cut off or damaged"),
             (lambda folder: cut(folder / "run_settings.json"), "run_settings.json is cut off"),
+            (lambda folder: (folder / "loss_totals.json").write_text("{}"), "loss_totals.json is cut off or damaged"),
         ],
     )
     def test_incomplete_checkpoint_is_passed_over_and_refused_by_name(self, output_dir, damage, fault):
@@ -224,6 +225,11 @@ class TestChoiceOfCheckpoint:
         resumed.train(resume_from_checkpoint=True)
         assert resumed.state.global_step == 8
         assert checkpoint_fault(output_dir / "checkpoint-8") is None
+
+    def test_content_of_another_run_is_refused_in_one_line(self, output_dir):
+        torch.save({}, output_dir / "checkpoint-8" / "optimizer.pt")
+        with pytest.raises(ValueError, match=r"checkpoint-8: its content does not fit this run .* Remove the folder"):
+            make_trainer(output_dir, num_train_epochs=3).train(resume_from_checkpoint=True)
 
     def test_nothing_to_resume_from_is_an_error(self, tmp_path):
         assert find_resumable_checkpoint(tmp_path / "nowhere") is None
@@ -250,6 +256,15 @@ class TestChoiceOfCheckpoint:
     def test_checkpoint_of_another_trainer_has_no_settings_to_compare(self, output_dir):
         (output_dir / "checkpoint-8" / "run_settings.json").unlink()
         make_trainer(output_dir, num_train_epochs=2).train(resume_from_checkpoint=True)
+
+
+def test_full_disk_is_named_whatever_library_meets_it(tmp_path, monkeypatch):
+    trainer = make_trainer(tmp_path, num_train_epochs=1, eval_strategy="no", load_best_model_at_end=False)
+    error = RuntimeError("[enforce fail at inline_container.cc:664]\n unexpected pos 64 vs 0")
+    monkeypatch.setattr(trainer, "_save_optimizer_and_scheduler", lambda *_: (_ for _ in ()).throw(error))
+    with pytest.raises(OSError, match=r"checkpoint-3 cannot be written .*inline_container.* Make room"):
+        trainer.train()
+    assert find_resumable_checkpoint(tmp_path) is None
 
 
 def test_trained_model_loads_again(tmp_path):

@@ -74,9 +74,11 @@ class ReadableLogCallback(ProgressCallback):
     def __init__(self) -> None:
         super().__init__()
         self._training: dict[str, float] = {}
+        self._is_training = False
 
     def on_train_begin(self, args, state: TrainerState, control: TrainerControl, **kwargs) -> None:
         """Show the bar of the run, on a terminal."""
+        self._is_training = True
         if not args.disable_tqdm:
             super().on_train_begin(args, state, control, **kwargs)
 
@@ -93,13 +95,14 @@ class ReadableLogCallback(ProgressCallback):
             super().on_prediction_step(args, state, control, eval_dataloader, **kwargs)
 
     def on_train_end(self, args, state: TrainerState, control: TrainerControl, **kwargs) -> None:
-        """Close the bar."""
+        """Close the bar. Evaluations after the training return their metrics, and are not printed."""
+        self._is_training = False
         if self.training_bar is not None:
             super().on_train_end(args, state, control, **kwargs)
 
     def on_log(self, args, state: TrainerState, control: TrainerControl, logs=None, **kwargs) -> None:
         """Print what was logged."""
-        if not state.is_world_process_zero or not logs:
+        if not self._is_training or not state.is_world_process_zero or not logs:
             return
         if "loss" in logs:
             self._training = dict(logs)

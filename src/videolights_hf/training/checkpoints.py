@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from .averaging import EMA_FILE
 logger = logging.getLogger(__name__)
 
 SETTINGS_FILE = "run_settings.json"
+LOSS_TOTALS_FILE = "loss_totals.json"
 EVALUATION_DUE_FILE = "evaluation_due"
 
 _STATE_KINDS: dict[str, type | tuple[type, ...]] = {"global_step": int, "epoch": (int, float), "max_steps": int, "log_history": list,
@@ -76,7 +78,7 @@ def checkpoint_fault(folder: str | Path) -> str | None:
     if missing:
         return f"it has no {' and no '.join(missing)}"
     saved_by_torch = [folder / OPTIMIZER_NAME, folder / SCHEDULER_NAME, *sorted(folder.glob("rng_state*.pth"))]
-    return next(filter(None, map(_torch_fault, saved_by_torch)), None) or _settings_fault(folder / SETTINGS_FILE)
+    return next(filter(None, map(_torch_fault, saved_by_torch)), None) or _json_fault(folder)
 
 
 def find_resumable_checkpoint(output_dir: str | Path) -> Path | None:
@@ -209,10 +211,57 @@ def _torch_fault(path: Path) -> str | None:
     return f"its {path.name} is cut off or damaged" if damaged else None
 
 
-def _settings_fault(path: Path) -> str | None:
+def _json_fault(folder: Path) -> str | None:
+    for name, keys in ((SETTINGS_FILE, ()), (LOSS_TOTALS_FILE, ("total", "since_last_log", "last_logged_step"))):
+        if not (folder / name).is_file():
+            continue
+        try:
+            content = json.loads((folder / name).read_text(encoding="utf-8"))
+        except (ValueError, RecursionError):
+            content = None
+        if not isinstance(content, dict) or not all(isinstance(content.get(key), (int, float)) for key in keys):
+            return f"its {name} is cut off or damaged"
+    return None
+
+
+def save_loss_totals(folder: str | Path, totals: Mapping[str, Any]) -> None:
+    """Write to a checkpoint, which need not exist yet, what training losses add up to so far."""
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    write_json(Path(folder) / LOSS_TOTALS_FILE, totals)
+
+
+def read_loss_totals(folder: str | Path) -> dict[str, Any] | None:
+    """What `save_loss_totals` wrote; `None` in a checkpoint of another trainer."""
+    path = Path(folder) / LOSS_TOTALS_FILE
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+@contextlib.contextmanager
+def saving_to(folder: str | Path) -> Iterator[None]:
+    """Name the folder and the remedy where saving fails, whatever library fails.
+
+    Raises:
+        OSError: Saving failed.
+    """
     try:
-        if not path.is_file() or isinstance(json.loads(path.read_text(encoding="utf-8")), dict):
-            return None
-    except (ValueError, RecursionError):
-        pass
-    return f"its {path.name} is cut off or damaged"
+        yield
+    except (SafetensorError, RuntimeError) as error:
+        line = " ".join(str(error).split())
+        raise OSError(f"{folder} cannot be written ({line}). Make room or choose another disk, and resume.") from error
+
+
+@contextlib.contextmanager
+def resuming_from(folder: str | Path) -> Iterator[None]:
+    """Name the checkpoint and the remedy where its content does not fit the run.
+
+    Raises:
+        ValueError: The content does not fit.
+    """
+    try:
+        yield
+    except (SafetensorError, RuntimeError, KeyError, TypeError, AttributeError, IndexError) as error:
+        line = " ".join(str(error).split())
+        raise ValueError(
+            f"Cannot resume from {folder}: its content does not fit this run ({line}). Remove the folder to resume from an "
+            "older one."
+        ) from error

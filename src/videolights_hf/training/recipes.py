@@ -71,14 +71,21 @@ class Recipe:
 
         try:
             return VideoLightsConfig.from_preset(self.variant, self.dataset, **{**self.model, **overrides})
-        except (StrictDataclassError, TypeError) as error:
+        except (StrictDataclassError, TypeError, AttributeError) as error:
             raise ValueError(f"Recipe {self.name}, model: {one_line(error)}") from error
 
     def training_arguments(self, output_dir: str | Path, **overrides: Any) -> VideoLightsTrainingArguments:
-        """The arguments of the trainer, with `overrides` on top of the recipe's."""
+        """The arguments of the trainer, with `overrides` on top of the recipe's.
+
+        Raises:
+            ValueError: The arguments refuse a value.
+        """
         from .arguments import VideoLightsTrainingArguments
 
-        return VideoLightsTrainingArguments(output_dir=str(output_dir), **{**self.training, **overrides})
+        try:
+            return VideoLightsTrainingArguments(output_dir=str(output_dir), **{**self.training, **overrides})
+        except (TypeError, AttributeError, KeyError) as error:
+            raise ValueError(f"Recipe {self.name}, training: {one_line(error)}") from error
 
 
 def list_recipes() -> list[str]:
@@ -156,7 +163,7 @@ def _read(name: str, extending: tuple[str, ...] = ()) -> dict[str, Any]:
     for key in HEADER.keys() & content.keys():
         check_value(f"{path}: {key}", HEADER[key], content[key])
     for section in SECTIONS:
-        content[section] = _read_section(path, section, content.get(section, {}))
+        content[section] = _read_section(path, section, content.get(section) or {})
     parent = content.pop("extends", None)
     if parent is None:
         return content

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import random
 from collections.abc import Sequence
@@ -16,7 +15,6 @@ from torch.utils.data import Dataset, Sampler
 from transformers import EarlyStoppingCallback, IntervalStrategy, PrinterCallback, ProgressCallback, TrainerCallback
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, TrainOutput, has_length
 
-from ..common.files import write_json
 from ..data.collator import VideoLightsDataCollator
 from ..models.videolights.modeling import VideoLightsForMomentRetrieval
 from .arguments import VideoLightsTrainingArguments
@@ -29,15 +27,17 @@ from .checkpoints import (
     find_resumable_checkpoint,
     is_evaluation_due,
     mark_evaluation_due,
+    read_loss_totals,
+    resuming_from,
     run_settings,
+    save_loss_totals,
     save_settings,
+    saving_to,
 )
 from .evaluating import EvaluatingTrainer, annotations_of, datasets_by_name
 from .evaluation import DivergedError, EvaluationFailedError
 from .loss_terms import LossTerms
 from .sampling import EpochLengthGroupedSampler
-
-LOSS_TOTALS_FILE = "loss_totals.json"
 
 
 class VideoLightsTrainer(EvaluatingTrainer):
@@ -252,14 +252,16 @@ class VideoLightsTrainer(EvaluatingTrainer):
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """Save the model so that `from_pretrained` loads it; a checkpoint also gets what resuming needs to check."""
         output_dir = output_dir or str(self._output_dir())
-        super().save_model(output_dir, _internal_call)
+        with saving_to(output_dir):
+            super().save_model(output_dir, _internal_call)
         if _internal_call and self.args.should_save:
             save_settings(output_dir, self._settings())
             if self.weight_average is not None:
                 self.weight_average.save(output_dir)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
-        super()._load_from_checkpoint(resume_from_checkpoint, model)
+        with resuming_from(resume_from_checkpoint):
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
         if self.weight_average is not None:
             self.weight_average.load(resume_from_checkpoint)
 
@@ -322,21 +324,29 @@ class VideoLightsTrainer(EvaluatingTrainer):
             "last_logged_step": self._globalstep_last_logged,
             "terms": self._train_terms.state(self.accelerator),
         }
+        folder = self._output_dir() / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
         if self.args.should_save:
-            folder = self._output_dir() / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
-            folder.mkdir(parents=True, exist_ok=True)
-            write_json(folder / LOSS_TOTALS_FILE, totals)
-        super()._save_checkpoint(model, trial)
+            save_loss_totals(folder, totals)
+        with saving_to(folder):
+            super()._save_checkpoint(model, trial)
 
     def _restore_loss_totals(self, checkpoint: Path) -> None:
-        path = checkpoint / LOSS_TOTALS_FILE
-        if not path.is_file():
+        totals = read_loss_totals(checkpoint)
+        if totals is None:
             return
-        totals = json.loads(path.read_text(encoding="utf-8"))
         self._total_loss_scalar = totals["total"]
         self._tr_loss += totals["since_last_log"]
         self._globalstep_last_logged = totals["last_logged_step"]
-        self._train_terms.restore(totals["terms"], self.args.device)
+        with resuming_from(checkpoint):
+            self._train_terms.restore(totals["terms"], self.args.device)
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        with resuming_from(str(checkpoint)):
+            super()._load_optimizer_and_scheduler(checkpoint)
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        with resuming_from(str(checkpoint)):
+            super()._load_rng_state(checkpoint)
 
     def _settings(self) -> dict[str, Any]:
         num_queries = len(self.train_dataset) if has_length(self.train_dataset) else None
