@@ -1,3 +1,4 @@
+import dataclasses
 import errno
 import json
 import os
@@ -5,9 +6,11 @@ import os
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from tests.support.corpora import NumberBackbone, write_corpus, write_numbered
 from tests.support.tiny_backbones import make_tiny_clip
+from tests.support.videos import numbered_frames
 from videolights_hf.backbones.runner import VideoEncoder
 from videolights_hf.common.locks import FolderInUseError, locked_folder
 from videolights_hf.extraction import ExtractionSettings, SettingsMismatchError, extract_video_features, find_videos
@@ -87,6 +90,7 @@ class TestFiles:
             "dtype": "float16",
             "frame_size": 48,
             "frames_per_clip": 1,
+            "sampling": "even",
             "width": 24,
         }
 
@@ -149,6 +153,33 @@ class TestFailures:
         summary = extract(find_videos(tmp_path / "videos"), tmp_path, NumberBackbone())
         assert (summary.done, [failure.vid for failure in summary.failed]) == (2, ["b" * 252])
         assert "too long" in summary.failed[0].error
+
+    @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes")
+    def test_a_pipe_in_a_folder_of_videos_does_not_hang_and_is_counted(self, tmp_path):
+        (tmp_path / "videos").mkdir()
+        write_numbered(tmp_path / "videos" / "a.mp4", 20)
+        os.mkfifo(tmp_path / "videos" / "p.mp4")
+        summary = extract(find_videos(tmp_path / "videos"), tmp_path, NumberBackbone())
+        assert (summary.done, [failure.vid for failure in summary.failed]) == (1, ["p"])
+        assert "pipe" in summary.failed[0].error
+
+    def test_every_kind_of_video_is_taken_and_a_single_picture_is_none(self, tmp_path):
+        folder = tmp_path / "videos"
+        folder.mkdir()
+        write_numbered(folder / "a.mp4", 20)
+        write_numbered(folder / "b.asf", 20, codec="mpeg4")
+        write_numbered(folder / "c.h264", 20, format="h264")
+        pictures = [Image.fromarray(frame) for frame in numbered_frames(range(20))]
+        pictures[0].save(folder / "d.gif", save_all=True, append_images=pictures[1:], duration=200)
+        pictures[0].save(folder / "e.gif")
+        write_numbered(folder / "f.mp4", 1)
+        pictures[0].save(folder / "g.png")
+        (folder / "h.xyz").write_text("nothing")
+        summary = extract(find_videos(folder, "abcdefgh"), tmp_path, NumberBackbone())
+        assert (summary.done, [failure.vid for failure in summary.failed]) == (4, ["e", "f", "g", "h"])
+        assert all(str(folder) in failure.path for failure in summary.failed)
+        numbers = features_in(tmp_path / "numbers_features")
+        assert {vid: rows[:, 0].tolist() for vid, rows in numbers.items()} == {vid: [4.0, 14.0] for vid in "abcd"}
 
     def test_failed_videos_are_tried_again_and_the_others_left(self, mixed, tmp_path):
         extract(mixed, tmp_path, NumberBackbone())
@@ -256,6 +287,21 @@ class TestSettings:
         extract(corpus, tmp_path, NumberBackbone())
         with pytest.raises(SettingsMismatchError, match=message):
             extract(corpus, tmp_path, NumberBackbone(), **change)
+
+    def test_other_sampling_is_not_mixed_and_no_mark_counts_as_even(self, corpus, tmp_path):
+        class AtReleaseRate(NumberBackbone):
+            @property
+            def requirement(self):
+                return dataclasses.replace(super().requirement, sampling="30fps")
+
+        extract(corpus, tmp_path, NumberBackbone(frames_per_clip=4))
+        path = tmp_path / "numbers_features" / "extraction.json"
+        settings = json.loads(path.read_text())
+        assert settings.pop("sampling") == "even"
+        path.write_text(json.dumps(settings))
+        assert extract(corpus, tmp_path, NumberBackbone(frames_per_clip=4)).skipped == 7
+        with pytest.raises(SettingsMismatchError, match="sampling is 'even' there and '30fps' now"):
+            extract(corpus, tmp_path, AtReleaseRate(frames_per_clip=4))
 
     def test_other_weights_are_not_mixed(self, corpus, tmp_path):
         extract(corpus, tmp_path, make_tiny_clip(seed=0), checkpoints={"clip": "a"})

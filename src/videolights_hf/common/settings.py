@@ -18,7 +18,9 @@ class SettingsMismatchError(ValueError):
     """A folder holds results of other settings than those asked for."""
 
 
-def keep_settings(path: Path, settings: Mapping[str, Any], kind: str) -> None:
+def keep_settings(
+    path: Path, settings: Mapping[str, Any], kind: str, defaults: Mapping[str, Any] | None = None
+) -> None:
     """Write settings to a file, or check that it holds the same ones.
 
     `checkpoint` tells people where a model came from. Where the digest of its `weights` is known, that decides whether
@@ -28,6 +30,7 @@ def keep_settings(path: Path, settings: Mapping[str, Any], kind: str) -> None:
         path: The JSON file.
         settings: What the results depend on; may be nested.
         kind: What the folder holds, for the message.
+        defaults: Values of settings that files of older versions do not have.
 
     Raises:
         SettingsMismatchError: Naming each setting that differs, with both values.
@@ -37,7 +40,8 @@ def keep_settings(path: Path, settings: Mapping[str, Any], kind: str) -> None:
     if found is None:
         write_json(path, settings)
         return
-    now, there = _flat(json.loads(json.dumps(settings))), _flat(found)
+    older = {name: value for name, value in (defaults or {}).items() if name in settings}
+    now, there = _flat(json.loads(json.dumps(settings))), _flat({**older, **found})
     names = [name for name in {**now, **there} if there.get(name) != now.get(name) and not _moved(name, there, now)]
     if names:
         names.sort(key=_is_checkpoint)

@@ -24,9 +24,9 @@ def find_videos(
 ) -> dict[str, VideoSource]:
     """Find videos, by the names of their files or by given vids.
 
-    The vid of a file is its name without extension, and without the `-cam-002` of TACoS. A vid `{id}_{start}_{end}` that has no file of its own is the
-    excerpt from `start` to `end`, in seconds, of the video `{id}`, as in QVHighlights. Vids are looked up among the
-    files that exist, and never make a path.
+    The vid of a file is its name without extension, and without the `-cam-002` of TACoS. A vid `{id}_{start}_{end}` that
+    has no file of its own is the excerpt from `start` to `end`, in seconds, of the video `{id}`, as in QVHighlights. Vids
+    are looked up among the files that exist, and never make a path.
 
     Args:
         source: A folder, searched with all its subfolders for files with the extension of a video; a pattern such as

@@ -14,6 +14,8 @@ from ..common.settings import SettingsMismatchError, keep_settings
 
 SETTINGS_FILE = "extraction.json"
 DTYPES = ("float16", "float32")
+# Before it was stored, frames were always spread evenly over their clip.
+_DEFAULTS = {"sampling": "even"}
 
 
 class FeatureFolder:
@@ -48,7 +50,7 @@ class FeatureFolder:
                 f"{self.path} holds features, but no {SETTINGS_FILE} that says how they were made. Choose another "
                 "folder."
             )
-        keep_settings(settings_file, self.settings, "features")
+        keep_settings(settings_file, self.settings, "features", _DEFAULTS)
 
     def refresh(self) -> None:
         """Look at which features there are."""

@@ -94,6 +94,7 @@ class _VideoExtraction:
             "dtype": self.settings.dtype,
             "frame_size": backbone.frame_size,
             "frames_per_clip": backbone.frames_per_clip,
+            "sampling": backbone.requirement.sampling,
             "width": backbone.video_dim,
         }
 
