@@ -10,7 +10,7 @@ from tests.support.tiny_backbones import make_tiny_clip
 from tests.support.videos import numbered_frames, write_video
 from videolights_hf.backbones.features import VideoFeatures
 from videolights_hf.backbones.runner import VideoEncoder
-from videolights_hf.video import film
+from videolights_hf.video import files, film
 from videolights_hf.video.background import BackgroundDecoder, FramesDecoded
 from videolights_hf.video.reader import FrameRequirement, VideoReader, VideoReadError, VideoSource
 
@@ -233,7 +233,7 @@ class TestFailures:
         assert threading.active_count() == before
 
     def test_without_pyav_no_video_is_blamed(self, monkeypatch):
-        monkeypatch.setattr(film, "av", None)
+        monkeypatch.setattr(files, "av", None)
         with pytest.raises(ImportError, match=r"videolights-hf\[video\]"):
             list(VideoEncoder([NumberBackbone()]).encode([VideoSource("a.mp4")]))
 

@@ -1,4 +1,5 @@
 import io
+import itertools
 import os
 import tracemalloc
 from fractions import Fraction
@@ -8,8 +9,8 @@ import av
 import numpy as np
 import pytest
 
-from tests.support.videos import numbered_frames, read_number, write_video
-from videolights_hf.video import film, sources
+from tests.support.videos import Colors, numbered_frames, read_number, write_video
+from videolights_hf.video import files, film
 from videolights_hf.video.reader import (
     FrameRequirement,
     VideoReader,
@@ -243,6 +244,39 @@ class TestInputs:
             VideoReader(frames, 10)
 
 
+def scaled_by_ffmpeg(path) -> np.ndarray:
+    """The first picture as ffmpeg's own filter turns it to RGB."""
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        graph = av.filter.Graph()
+        nodes = [graph.add_buffer(template=stream), graph.add("scale", "flags=bicubic"), graph.add("format", "rgb24")]
+        nodes.append(graph.add("buffersink"))
+        for first, second in itertools.pairwise(nodes):
+            first.link_to(second)
+        graph.configure()
+        graph.push(next(container.decode(stream)))
+        return graph.pull().to_ndarray()
+
+
+@pytest.mark.parametrize(
+    "colors",
+    [
+        None,
+        Colors(),
+        Colors(range=2),
+        Colors(matrix=6, primaries=6, transfer=6),
+        Colors(matrix=9, primaries=9, transfer=16),
+    ],
+    ids=["untagged", "709", "full-709", "601", "hdr"],
+)
+def test_colors_are_those_of_ffmpeg(tmp_path, colors):
+    noise = np.random.default_rng(0).integers(0, 255, (6, 8, 3), dtype=np.uint8)
+    frames = np.broadcast_to(noise.repeat(8, axis=0).repeat(8, axis=1), (5, 48, 64, 3))
+    path = write_video(tmp_path / "video.mkv", frames, 10, codec="ffv1", colors=colors)
+    (frame,) = VideoReader(path).frames_at([Fraction(1, 10)])
+    assert np.abs(frame.scale(48).astype(int) - scaled_by_ffmpeg(path)).mean() < 0.1
+
+
 class TestBadFiles:
     def test_a_missing_file_is_named(self, tmp_path):
         with pytest.raises(FileNotFoundError, match=r"nowhere\.mp4"):
@@ -325,9 +359,17 @@ class TestBadFiles:
             VideoReader(file)
 
     def test_without_pyav_the_error_says_what_to_install(self, monkeypatch):
-        monkeypatch.setattr(sources, "av", None)
+        monkeypatch.setattr(files, "av", None)
         with pytest.raises(ImportError, match=r"videolights-hf\[video\]"):
             VideoReader(numbered_frames([1, 2]), 1)
+
+    @pytest.mark.parametrize("version", ["15.0.0", "16.1.0", "17.0.1"])
+    def test_versions_of_pyav_that_give_other_colors_are_refused(self, monkeypatch, videos, version):
+        monkeypatch.setattr(av, "__version__", version)
+        with pytest.raises(
+            ImportError, match=rf"PyAV {version} is installed, and reading videos needs 17\.1 or newer"
+        ):
+            VideoReader(videos["constant"])
 
 
 @pytest.mark.skipif("VIDEOLIGHTS_GOLDEN_ROOT" not in os.environ, reason="VIDEOLIGHTS_GOLDEN_ROOT is not set")

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import io
 import os
+import re
 import stat
 import sys
 import tempfile
@@ -28,6 +29,8 @@ VIDEO_ENDINGS = frozenset((
     ".rm", ".rmvb", ".ts", ".vob", ".webm", ".wmv", ".y4m",
 ))
 # fmt: on
+# Versions before 17 read BT.709 as BT.601, 17.0 crashes on program streams.
+OLDEST_PYAV = (17, 1)
 STANDARD_INPUT = ("-", "/dev/stdin", "/proc/self/fd/0", "/dev/fd/0")
 
 _CHUNK_BYTES = 2**20
@@ -40,6 +43,22 @@ _DEEP_PROBE = {"probesize": str(2**28), "analyzeduration": str(3600 * 10**6)}
 
 class VideoReadError(ValueError):
     """The input is not a video that can be read: not a video file, without pictures, or damaged beyond use."""
+
+
+def require_pyav() -> None:
+    """Check that videos can be read.
+
+    Raises:
+        ImportError: PyAV is not installed, or too old: it gives videos other colors.
+    """
+    if av is None:
+        raise ImportError('Reading videos needs PyAV: pip install "videolights-hf[video]".')
+    if tuple(map(int, re.findall(r"\d+", av.__version__)[:2])) < OLDEST_PYAV:
+        oldest = ".".join(map(str, OLDEST_PYAV))
+        raise ImportError(
+            f"PyAV {av.__version__} is installed, and reading videos needs {oldest} or newer (older versions give other "
+            'colors): pip install "videolights-hf[video]".'
+        )
 
 
 class VideoFile:
@@ -56,8 +75,7 @@ class VideoFile:
     """
 
     def __init__(self, video: str | os.PathLike[str] | IO[bytes]):
-        if av is None:
-            raise ImportError('Reading videos needs PyAV: pip install "videolights-hf[video]".')
+        require_pyav()
         self._file: str | IO[bytes]
         if isinstance(video, (str, os.PathLike)):
             self.name = os.fspath(video)

@@ -15,7 +15,7 @@ from typing import IO, Any, TypeAlias, cast
 
 import numpy as np
 
-from .files import VideoReadError
+from .files import VideoReadError, require_pyav
 from .film import FileSource
 from .frames import Frame, Source, VideoMetadata, check_duration
 from .sampling import positive_fraction
@@ -31,8 +31,7 @@ VideoInput: TypeAlias = "str | os.PathLike[str] | IO[bytes] | np.ndarray | Seque
 
 def open_source(video: VideoInput, fps: float | None) -> Source:
     """Open a video of any form; for arguments and errors see `VideoReader`."""
-    if av is None:
-        raise ImportError('Reading videos needs PyAV: pip install "videolights-hf[video]".')
+    require_pyav()
     if isinstance(video, (str, os.PathLike)) or hasattr(video, "read"):
         if fps is not None:
             raise ValueError("`fps` is for arrays and lists of frames: a video file carries its own timestamps.")
