@@ -41,7 +41,7 @@ class SubtitleSummary:
     def __str__(self) -> str:
         return (
             f"{self.num_queries} queries of {self.num_videos} videos; dropped {self.num_empty} empty cues and "
-            f"{self.num_outside} outside their video; subtitles of {len(self.unmatched)} videos that are not wanted"
+            f"{self.num_outside} outside their video; ignored the subtitles of {len(self.unmatched)} other videos"
         )
 
 
