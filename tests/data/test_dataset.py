@@ -9,7 +9,7 @@ import torch
 from datasets import concatenate_datasets
 from torch.utils.data import DataLoader
 
-from videolights_hf.data import BuildSettings, build_feature_dataset
+from videolights_hf.data import BuildSettings, build_feature_dataset, load_feature_dataset
 from videolights_hf.data.collator import VideoLightsDataCollator
 from videolights_hf.data.dataset import FeatureDataset, ItemBuilder, table_backbones
 from videolights_hf.inference.moments import MomentSelection
@@ -373,3 +373,17 @@ def test_a_perfect_model_finds_the_truth_whatever_the_features_cover(long_videos
     assert first == [[4.0, 8.0, 1.0]]
     assert second == [[16.0, 26.0, 1.0]]
     assert third == ([] if clips <= 15 else [[30.0, min(36.0, 2.0 * clips), 1.0]])
+
+
+def test_a_flipped_bit_on_the_disk_is_found_when_the_item_is_read(corpus):
+    corpus.build()
+    path = corpus.root / "built" / "videos" / "data-00000-of-00001.arrow"
+    with np.load(corpus.video_file("clip", "video 3")) as archive:
+        features = archive["features"].tobytes()
+    content = path.read_bytes()
+    place = content.index(features) + 7
+    path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+    data = dataset(load_feature_dataset(corpus.root / "built"))
+    assert data[2]["vid"] == "video 2"
+    with pytest.raises(ValueError, match=r"video_clip of video 3: .* do not match its checksum"):
+        data[3]

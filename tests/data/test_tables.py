@@ -15,6 +15,15 @@ def test_matrices_with_trailing_zeros_survive_a_cell(dtype):
     np.testing.assert_array_equal(decoded, matrix)
 
 
+def test_a_flipped_bit_in_a_cell_is_found():
+    cell = encode_array(np.ones((2, 2), np.float16))
+    assert decode_array(cell).tolist() == decode_array({**cell, "crc32": None}).tolist() == [[1, 1], [1, 1]]
+    cell["data"] = b"\x01" + cell["data"][1:]
+    with pytest.raises(ValueError, match="do not match its checksum"):
+        decode_array(cell)
+    assert decode_array(cell, verify=False).shape == (2, 2)
+
+
 def test_fields_without_a_column_survive_a_row():
     annotation = {"qid": 3, "query": "q", "vid": "v", "duration": 4.5, "match": [-1, 0], "fps": 27.17}
     assert row_to_annotation(annotation_to_row(annotation)) == annotation

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
@@ -87,6 +87,7 @@ class ItemBuilder:
     seed: int = 2018
     max_windows: int = MAX_WINDOWS
     clip_length: float | None = None
+    _verified: set[tuple[str, str]] = field(default_factory=set, init=False, repr=False, compare=False)
 
     @classmethod
     def from_config(cls, config: VideoLightsConfig, training: bool = False, seed: int = 2018) -> ItemBuilder:
@@ -157,8 +158,10 @@ class ItemBuilder:
             ValueError: A backbone's features are of another width than they should be, or a row is damaged.
         """
         seen = slice(first_clip, first_clip + self.max_video_length)
-        cells = {column: decode_array(video[column]) for column in self.video_columns[1:]}
-        matrices = {name.removeprefix(VIDEO_PREFIX): cell[seen] for name, cell in cells.items()}
+        matrices = {
+            column.removeprefix(VIDEO_PREFIX): self._matrix(video, video["vid"], column)[seen]
+            for column in self.video_columns[1:]
+        }
         audio = matrices.pop(AUDIO, None)
         video_features, audio_features = join_video_features(
             matrices,
@@ -167,8 +170,10 @@ class ItemBuilder:
             audio=audio,
             audio_dim=self.audio_dim,
         )
-        tokens = {name: decode_array(query[f"{TEXT_PREFIX}{name}"]) for name, _ in self.text_backbones}
-        tokens = {name: matrix[: self.max_text_length] for name, matrix in tokens.items()}
+        tokens = {
+            column.removeprefix(TEXT_PREFIX): self._matrix(query, str(query["qid"]), column)[: self.max_text_length]
+            for column in self.text_columns
+        }
         item: Item = {
             "qid": query["qid"],
             "vid": query["vid"],
@@ -182,6 +187,16 @@ class ItemBuilder:
         if is_labeled(query):
             item["labels"] = self._labels(query, len(video_features), epoch, first_clip)
         return item
+
+    def _matrix(self, row: Mapping[str, Any], item: str, column: str) -> np.ndarray:
+        """A cell's matrix, whose checksum is compared when a process reads it for the first time."""
+        key = (item, column)
+        try:
+            matrix = decode_array(row[column], verify=key not in self._verified)
+        except ValueError as error:
+            raise ValueError(f"{column} of {item}: {error}") from error
+        self._verified.add(key)
+        return matrix
 
     def _labels(self, query: Mapping[str, Any], num_clips: int, epoch: int, first_clip: int) -> Labels:
         axis = TimeAxis.of_query(query, num_clips, query["clip_length"], first_clip)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,12 @@ VIDEO_PREFIX = "video_"
 TEXT_PREFIX = "text_"
 AUDIO = "audio"
 
-_ARRAY = {"data": Value("large_binary"), "shape": List(Value("int32")), "dtype": Value("string")}
+_ARRAY = {
+    "data": Value("large_binary"),
+    "shape": List(Value("int32")),
+    "dtype": Value("string"),
+    "crc32": Value("int64"),
+}
 _ANNOTATION_FIELDS = {
     "query": Value("string"),
     "vid": Value("string"),
@@ -43,12 +49,18 @@ _FLOAT_BYTES = {"float16": 2, "float32": 4, "float64": 8}
 
 
 def encode_array(array: np.ndarray) -> dict[str, Any]:
-    """A matrix as a table cell."""
-    return {"data": array.tobytes(), "shape": list(array.shape), "dtype": str(array.dtype)}
+    """A matrix as a table cell, with a checksum."""
+    data = array.tobytes()
+    return {"data": data, "shape": list(array.shape), "dtype": str(array.dtype), "crc32": zlib.crc32(data)}
 
 
-def decode_array(cell: Mapping[str, Any]) -> np.ndarray:
+def decode_array(cell: Mapping[str, Any], verify: bool = True) -> np.ndarray:
     """The matrix in a table cell; read-only, without a copy.
+
+    Args:
+        cell: What `encode_array` returned.
+        verify: Compare the checksum, which takes about as long as reading the cell. Cells of datasets that were built
+            without checksums have none to compare.
 
     Raises:
         ValueError: The cell is damaged: it does not hold the matrix of floats that it declares.
@@ -59,6 +71,10 @@ def decode_array(cell: Mapping[str, Any]) -> np.ndarray:
         raise ValueError(
             f"A feature cell declares {dtype} of shape {shape}, but holds {len(data or b'')} bytes: the dataset is "
             "damaged, build it again."
+        )
+    if verify and cell.get("crc32") not in (None, zlib.crc32(data)):
+        raise ValueError(
+            "The bytes of a feature cell do not match its checksum: the dataset is damaged, build it again."
         )
     return np.frombuffer(data, dtype=dtype).reshape(shape)
 
