@@ -89,6 +89,7 @@ def built(run, tmp_path_factory):
     folder = tmp_path_factory.mktemp("data")
     run("-c", MAKE, folder / "backbones")
     rows = []
+    (folder / "videos").mkdir()
     for index in range(4):
         vid = f"video_{index}"
         write_video(folder / "videos" / f"{vid}.mp4", numbered_frames(np.arange(64) + 16 * index), 8)
@@ -159,7 +160,9 @@ class TestDatasetsOnTheHub:
             *(argument for setting in settings for argument in ("--set", setting)),
         )
         video = write_video(tmp_path / "video.mp4", numbered_frames(np.arange(80)), 8)
-        with_package, checkpoints = json.loads(run("-c", FIND, "someone/trained", video, "{}").splitlines()[-1])
+        with_package, checkpoints = json.loads(
+            run("-c", "import videolights_hf" + FIND, "someone/trained", video, "{}").splitlines()[-1]
+        )
         assert checkpoints == {name: f"someone/{name}" for name in ("slowfast", "clip", "blip2")}
         remote = json.dumps({"trust_remote_code": True})
         without = run("-c", WITHOUT_PACKAGE + FIND, "someone/trained", video, remote, home="other", cwd=tmp_path)
