@@ -337,8 +337,9 @@ class FeatureDataset(EpochCounter, TorchDataset):
     def item(self, index: int, epoch: int) -> Item:
         """The item of a query (or window) in a given epoch; see `ItemBuilder.build`."""
         row, first_clip = (index, 0) if self.windows is None else self.windows[index][:2]
-        query = self._queries[row]
-        return self.builder.build(query, self._videos[self._row_of[query["vid"]]], epoch, first_clip)
+        query = _read_row(self._queries, row)
+        video = _read_row(self._videos, self._row_of[query["vid"]])
+        return self.builder.build(query, video, epoch, first_clip)
 
     @property
     def annotations(self) -> list[dict[str, Any]]:
@@ -419,6 +420,16 @@ def _shows_a_moment(row: Mapping[str, Any], num_clips: int, first_clip: int) -> 
     return False
 
 
+def _read_row(table: Dataset, row: int) -> dict[str, Any]:
+    try:
+        return table[row]
+    except (MemoryError, OverflowError, IndexError) as error:
+        # Arrow believes the sizes that a damaged file gives.
+        raise ValueError(
+            f"Row {row} of a table cannot be read ({error!r}): the dataset is damaged, build it again."
+        ) from error
+
+
 def table_backbones(tables: Mapping[str, Dataset]) -> tuple[list[list], list[list]]:
     """The backbones of a feature dataset as a config wants them.
 
@@ -431,6 +442,6 @@ def table_backbones(tables: Mapping[str, Dataset]) -> tuple[list[list], list[lis
         (next(t for n, t in tables.items() if n != VIDEOS), TEXT_PREFIX),
     ):
         names = [name for name in backbones_of(table, prefix) if name != AUDIO]
-        row = table[0]
+        row = _read_row(table, 0)
         found.append([[name, row[f"{prefix}{name}"]["shape"][1]] for name in names])
     return found[0], found[1]
