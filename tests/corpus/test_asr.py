@@ -10,6 +10,7 @@ from videolights_hf.corpus import (
     annotated_durations,
     convert_subtitles,
     find_subtitles,
+    generate_asr_corpus,
     read_durations,
 )
 from videolights_hf.corpus.asr import subtitle_rows
@@ -145,6 +146,14 @@ class TestAnnotatedDurations:
         (tmp_path / "train.jsonl").write_text('{"vid": "a", "duration": 3}\n' + row)
         with pytest.raises(AnnotationError, match=rf"train\.jsonl:2: {fault}"):
             annotated_durations(tmp_path / "train.jsonl")
+
+
+def test_the_result_of_an_earlier_run_is_not_taken_for_subtitles(tmp_path):
+    write_srt(tmp_path / "a.srt", (1, 2, "one"))
+    (tmp_path / "train.jsonl.txt").write_text('{"vid": "a", "duration": 3}\n')
+    for _ in range(2):
+        corpus = generate_asr_corpus(tmp_path, tmp_path / "asr.jsonl", durations=[tmp_path / "train.jsonl.txt"])
+        assert corpus.summary.num_queries == 1
 
 
 def test_script_converts_and_leaves_evaluation_videos_out(tmp_path, capsys):

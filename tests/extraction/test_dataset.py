@@ -8,7 +8,6 @@ from tests.support.corpora import NumberBackbone, write_corpus
 from tests.support.tiny_backbones import make_tiny_blip2, make_tiny_clip, make_tiny_slowfast
 from tests.support.videos import write_video
 from videolights_hf import (
-    VideoFeatures,
     VideoLightsConfig,
     VideoLightsForMomentRetrieval,
     VideoLightsProcessor,
@@ -17,7 +16,13 @@ from videolights_hf import (
 from videolights_hf.backbones.runner import VideoEncoder
 from videolights_hf.data import FeatureBuildError, FeatureDataset, VideoLightsDataCollator
 from videolights_hf.data.tables import decode_array
-from videolights_hf.extraction import DatasetTarget, ExtractionSettings, extract_feature_dataset, find_videos
+from videolights_hf.extraction import (
+    DatasetTarget,
+    ExtractionSettings,
+    extract_feature_dataset,
+    find_videos,
+    load_video_features,
+)
 from videolights_hf.video.reader import read_video_metadata
 
 
@@ -225,12 +230,7 @@ class TestOnePath:
         pipe = VideoMomentRetrievalPipeline(VideoLightsForMomentRetrieval(config), processor, device="cpu")
         for row in rows:
             path = folder / "videos" / f"{row['vid']}.mp4"
-            features = {}
-            for name, _ in config.video_backbones:
-                with np.load(folder / "features" / f"{name}_features" / f"{row['vid']}.npz") as file:
-                    features[name] = file["features"]
-            length = row["duration"] / 2 if row["duration"] <= 1.1 else 1.0
-            stored = VideoFeatures(features, duration=row["duration"], clip_length=length)
+            stored = load_video_features(folder / "features", row["vid"])
             # Unrounded: a time just below a half and one just above it would be rounded a clip apart.
             settings = {"round_to_clips": False, "nms_threshold": None, "top_k": None}
             from_files = pipe(stored, row["query"], **settings)

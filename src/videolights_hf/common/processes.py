@@ -81,6 +81,11 @@ class Processes:
 
 def _device(device: str | torch.device) -> torch.device:
     try:
-        return torch.device(device)
-    except RuntimeError as error:
-        raise ValueError(f"There is no device {device!r}; name one such as cpu, cuda or cuda:1.") from error
+        found = torch.device(device)
+        # Tensors of the device `meta` exist, but hold nothing.
+        exists = not torch.empty(1, device=found).is_meta
+    except (RuntimeError, AssertionError, NotImplementedError, ImportError):
+        exists = False
+    if not exists:
+        raise ValueError(f"There is no device {str(device)!r} here; name one such as cpu, cuda or cuda:1.")
+    return found

@@ -224,7 +224,8 @@ def generate_asr_corpus(
     durations = list(durations)
     if (videos is None) == (not durations):
         raise ValueError("Give either the videos or annotation files with their durations.")
-    files = find_subtitles(subtitles)
+    # The result of an earlier run is not among the subtitles, though it may lie there.
+    files = [file for file in find_subtitles(subtitles) if os.path.realpath(file) != os.path.realpath(output)]
     excluded = {vid for path in exclude for vid in read_vids(path)}
     failed: list[Failure] = []
     if videos is not None:
