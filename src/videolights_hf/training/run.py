@@ -106,8 +106,10 @@ def train_recipe(
                 seconds=None if checkpoint else round(time.monotonic() - started, 1),
             )
             write_record(output_dir, record)
-            write_card(output_dir, Path(output_dir).absolute().name, record)
         trainer.save_model()
+        if trainer.is_world_process_zero():
+            # A push writes a card of its own. This one is about the configuration that now lies there.
+            write_card(output_dir, Path(output_dir).absolute().name, record)
         trainer.accelerator.wait_for_everyone()
     return metrics
 
