@@ -12,6 +12,12 @@ from .convert.checkpoints import convert_checkpoint, convert_to_release
 from .inference.moments import Moment, MomentResult, MomentSelection
 from .inference.pipeline import VideoMomentRetrievalPipeline
 from .inference.processing import VideoLightsProcessor
+from .models.moment_detr.configuration import MomentDetrConfig
+from .models.moment_detr.modeling import MomentDetrForMomentRetrieval, MomentDetrModel
+from .models.qd_detr.configuration import QDDetrConfig
+from .models.qd_detr.modeling import QDDetrForMomentRetrieval, QDDetrModel
+from .models.tr_detr.configuration import TRDetrConfig
+from .models.tr_detr.modeling import TRDetrForMomentRetrieval, TRDetrModel
 from .models.videolights.configuration import VideoLightsConfig
 from .models.videolights.loss import VideoLightsLoss
 from .models.videolights.modeling import (
@@ -30,9 +36,18 @@ __all__ = [
     "ClipBackbone",
     "FeatureBackbone",
     "Moment",
+    "MomentDetrConfig",
+    "MomentDetrForMomentRetrieval",
+    "MomentDetrModel",
     "MomentResult",
     "MomentSelection",
+    "QDDetrConfig",
+    "QDDetrForMomentRetrieval",
+    "QDDetrModel",
     "SlowFastBackbone",
+    "TRDetrConfig",
+    "TRDetrForMomentRetrieval",
+    "TRDetrModel",
     "VideoEncoder",
     "VideoFeatures",
     "VideoLightsConfig",

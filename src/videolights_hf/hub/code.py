@@ -14,11 +14,20 @@ from pathlib import Path
 # The classes of each family of models, by the name of its folder, which is also its `model_type`.
 FAMILIES = {
     "videolights": ("VideoLightsConfig", "VideoLightsForMomentRetrieval"),
+    "moment_detr": ("MomentDetrConfig", "MomentDetrForMomentRetrieval"),
+    "qd_detr": ("QDDetrConfig", "QDDetrForMomentRetrieval"),
+    "tr_detr": ("TRDetrConfig", "TRDetrForMomentRetrieval"),
 }
 # The files that `auto_map` and `custom_pipelines` name, by module; all others are called after room and module.
 ENTRIES = {
     "models.videolights.configuration": "configuration",
     "models.videolights.modeling": "modeling",
+    "models.moment_detr.configuration": "configuration_moment_detr",
+    "models.moment_detr.modeling": "modeling_moment_detr",
+    "models.qd_detr.configuration": "configuration_qd_detr",
+    "models.qd_detr.modeling": "modeling_qd_detr",
+    "models.tr_detr.configuration": "configuration_tr_detr",
+    "models.tr_detr.modeling": "modeling_tr_detr",
     "inference.processing": "processing",
     "inference.pipeline": "pipeline",
 }

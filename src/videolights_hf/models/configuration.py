@@ -215,6 +215,11 @@ class DetectorConfig(PreTrainedConfig):
         """Channels of `text_features`: the text encoders side by side."""
         return sum(width for _, width in self.text_backbones)
 
+    @property
+    def has_alignment_heads(self) -> bool:
+        """Whether the model has contrastive heads: an alignment loss of weight 0 needs none."""
+        return self.use_contrastive_alignment and self.contrastive_align_loss_coef > 0
+
     @classmethod
     def get_config_dict(
         cls, pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Any

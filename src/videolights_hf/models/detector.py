@@ -150,7 +150,7 @@ class DetectorForMomentRetrieval(DetectorPreTrainedModel):
         self.model = self.model_class(config)
         self.class_head = nn.Linear(size, 2)
         self.span_head = MLP([size, size, size, 2])
-        if config.use_contrastive_alignment:
+        if config.has_alignment_heads:
             self.contrastive_query_head = nn.Linear(size, width)
             self.contrastive_text_head = nn.Linear(size, width)
             self.contrastive_video_head = nn.Linear(size, width)
@@ -207,7 +207,7 @@ class DetectorForMomentRetrieval(DetectorPreTrainedModel):
             output["loss"], output["loss_dict"] = self.loss_class(self.config)(output, features, labels, valid, epoch)
         if output_intermediates:
             output |= {stage: features[stage] for stage in _STAGES} | {"encoded_video": features["last_hidden_state"]}
-            if labels is not None and self.config.use_contrastive_alignment:
+            if labels is not None and self.config.has_alignment_heads:
                 output["contrastive_video"] = _unit(self.contrastive_video_head(features["last_hidden_state"]))
         return self.output_class(**output, **{name: features.get(name) for name in _RECORDED})
 
@@ -228,7 +228,7 @@ class DetectorForMomentRetrieval(DetectorPreTrainedModel):
         """What the loss needs beside the predictions `output`: earlier layers and contrast."""
         earlier = len(features["query_states"]) - 1 if self.config.auxiliary_loss else 0
         auxiliary = [self.moment_heads(features, layer) for layer in range(earlier)]
-        if not self.config.use_contrastive_alignment:
+        if not self.config.has_alignment_heads:
             return {"auxiliary_outputs": auxiliary or None}
         queries = _unit(self.contrastive_query_head(features["query_states"]))
         for layer, layer_queries in zip(auxiliary, queries):
@@ -236,8 +236,12 @@ class DetectorForMomentRetrieval(DetectorPreTrainedModel):
         return {
             "auxiliary_outputs": auxiliary or None,
             "contrastive_queries": queries[-1],
-            "contrastive_text": _unit(self.contrastive_text_head(features["projected_text"])),
+            "contrastive_text": _unit(self.contrastive_text_head(self.text_to_align(features))),
         }
+
+    def text_to_align(self, features: DetectorModelOutput) -> torch.Tensor:
+        """Words (B, N, D) of the alignment loss: the projected ones, not those that a network encoded."""
+        return features["projected_text"]
 
 
 def _as_padding(modality: str, mask: torch.Tensor | None, features: torch.Tensor) -> torch.Tensor | None:

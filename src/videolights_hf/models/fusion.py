@@ -54,8 +54,9 @@ class TextToVideoLayer(GradientCheckpointingLayer):
         """
         placed_text = text if text_position is None else text + text_position
         attended, weights = self.video_from_text(video + video_position, placed_text, text, text_mask)
-        video = self.norm1(video + self.dropout(attended))
-        return self.norm2(video + self.dropout(self.feed_forward(video))), weights
+        video = video + self.dropout(attended)
+        # The second residual starts before the first norm, unlike that of the encoder's layers.
+        return self.norm2(video + self.dropout(self.feed_forward(self.norm1(video)))), weights
 
 
 class Fusion(nn.Module):

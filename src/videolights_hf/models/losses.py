@@ -232,6 +232,28 @@ class DetectorLoss:
         """Terms beside the saliency that no decoder layer enters; none unless a detector has its own."""
         return {}
 
+    def contrastive_terms(
+        self, output: Mapping, labels: Mapping[str, torch.Tensor], video_mask: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
+        """Saliency terms that set clips apart from all others, also those of negative pairs where there are any."""
+        scores, saliency = full_precision(output["saliency_scores"]), full_precision(labels["saliency"])
+        if (negative_scores := output.get("negative_saliency_scores")) is None:
+            return {"saliency_rank_contrastive": rank_contrastive_loss(scores, None, saliency, video_mask)}
+        negative_scores = full_precision(negative_scores)
+        return {
+            "saliency_negative_pair": negative_pair_loss(negative_scores, video_mask),
+            "saliency_rank_contrastive": rank_contrastive_loss(scores, negative_scores, saliency, video_mask),
+        }
+
+    @property
+    def aligns_video(self) -> bool:
+        """Whether the alignment loss has its video-text term (paper, eq. 5 and 6)."""
+        return True
+
+    def video_to_align(self, features: Mapping) -> torch.Tensor:
+        """Clips (B, L, D) of the video-text term."""
+        return features["refined_video"]
+
     def label_term(self, logits: torch.Tensor, matched_query: torch.Tensor) -> torch.Tensor:
         """Foreground against background, (B, M, 2) logits and (B, K) matches."""
         return label_loss(logits, matched_query, self.config.background_coef)
@@ -250,7 +272,7 @@ class DetectorLoss:
                 "loss_giou": giou_loss(pred_spans[index], spans, matched[index]),
                 "loss_label": self.label_term(logits[index], matched[index]),
             }
-            if self.config.use_contrastive_alignment:
+            if self.config.has_alignment_heads:
                 queries, text = (
                     full_precision(layer["contrastive_queries"]),
                     full_precision(output["contrastive_text"]),
@@ -258,8 +280,9 @@ class DetectorLoss:
                 terms["loss_contrastive_align"] = query_text_alignment_loss(
                     queries, text, matched[index], self.config.contrastive_temperature
                 )
-                if is_last:
-                    video, words = (full_precision(features[name]) for name in ("refined_video", "projected_text"))
+                if is_last and self.aligns_video:
+                    video = full_precision(self.video_to_align(features))
+                    words = full_precision(features["projected_text"])
                     terms["loss_contrastive_align"] += video_text_alignment_loss(
                         words, video, full_precision(labels["saliency"])
                     )

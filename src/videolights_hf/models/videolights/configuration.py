@@ -93,5 +93,10 @@ class VideoLightsConfig(DetectorConfig):
     cosine_similarity_loss_coef: float | int = 1.0
     moment_to_highlight_loss_coef: float | int = 1.0
 
+    @property
+    def has_alignment_heads(self) -> bool:
+        """Whether the model has contrastive heads: released checkpoints hold them whatever the loss's weight."""
+        return self.use_contrastive_alignment
+
 
 __all__ = ["VideoLightsConfig"]

@@ -7,8 +7,6 @@ import torch
 from ..losses import (
     DetectorLoss,
     hard_positive_negative_loss,
-    negative_pair_loss,
-    rank_contrastive_loss,
     saliency_cosine_loss,
 )
 from ..numerics import full_precision
@@ -30,10 +28,8 @@ class VideoLightsLoss(DetectorLoss):
         """The parts of `loss_saliency` (paper, eq. 2), coefficients applied."""
         config, saliency = self.config, full_precision(labels["saliency"])
         scores = full_precision(output["saliency_scores"])
-        negative_scores = full_precision(output["negative_saliency_scores"])
         parts = {
-            "saliency_negative_pair": negative_pair_loss(negative_scores, video_mask),
-            "saliency_rank_contrastive": rank_contrastive_loss(scores, negative_scores, saliency, video_mask),
+            **self.contrastive_terms(output, labels, video_mask),
             **super().saliency_terms(output, labels, video_mask, epoch),
         }
         if config.cosine_similarity_loss_coef:

@@ -1,16 +1,18 @@
 """VideoLights: joint moment retrieval and highlight detection from text (arXiv 2412.01558)."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
 from transformers import initialization as init
 from transformers.utils import can_return_tuple
 
+from ..configuration import DetectorConfig
 from ..decoder import AnchorDecoder
 from ..detector import DetectorForMomentRetrieval, DetectorModel
 from ..encoder import Encoder, EncoderOutput
 from ..fusion import Fusion, FusionOutput
+from ..losses import DetectorLoss
 from ..outputs import DetectorModelOutput
 from ..pretrained import DetectorPreTrainedModel
 from ..tokens import Tokens
@@ -24,7 +26,7 @@ from .outputs import VideoLightsModelOutput, VideoLightsMomentRetrievalOutput
 class VideoLightsPreTrainedModel(DetectorPreTrainedModel):
     """What VideoLights models share: all that detectors do, and their configuration."""
 
-    config_class = VideoLightsConfig
+    config_class: ClassVar[type[DetectorConfig]] = VideoLightsConfig
     config: VideoLightsConfig
 
 
@@ -114,7 +116,7 @@ class VideoLightsForMomentRetrieval(VideoLightsPreTrainedModel, DetectorForMomen
     """
 
     model_class = VideoLightsModel
-    loss_class = VideoLightsLoss
+    loss_class: ClassVar[type[DetectorLoss]] = VideoLightsLoss
     output_class = VideoLightsMomentRetrievalOutput
     uses_negatives = True
 

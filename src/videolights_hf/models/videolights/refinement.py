@@ -17,6 +17,12 @@ from ..tokens import Tokens
 PADDED_CLIP_SIMILARITY = -149 * math.log(2)
 
 
+def pool_sentence(words: Tokens, weight: torch.Tensor) -> torch.Tensor:
+    """Sum (B, D) of the valid words, each weighed by its product with `weight` (D, 1)."""
+    scores = (words.states @ weight).squeeze(-1)
+    return (masked_softmax(scores, words.is_valid()).unsqueeze(1) @ words.states).squeeze(1)
+
+
 class FeatureRefinement(XavierModule):
     """Second stage of FRA (paper, section III-B): clips refined by what the sentence says.
 
@@ -37,11 +43,6 @@ class FeatureRefinement(XavierModule):
         self.dropout = nn.Dropout(config.refinement_dropout)
         self.mixer = nn.Linear(4 * hidden_size, hidden_size)
 
-    def pool_sentence(self, words: Tokens) -> torch.Tensor:
-        """Weighted sum (B, D) of the valid words."""
-        scores = (words.states @ self.pool_weight).squeeze(-1)
-        return (masked_softmax(scores, words.is_valid()).unsqueeze(1) @ words.states).squeeze(1)
-
     @property
     def constant_word(self) -> torch.Tensor:
         """(D,) the vector that every word carries in the released word branch."""
@@ -54,7 +55,7 @@ class FeatureRefinement(XavierModule):
 
     def forward(self, clips: Tokens, words: Tokens) -> torch.Tensor:
         """Refine projected clips (B, L, D) by projected words (B, N, D); returns (B, L, D)."""
-        video, sentence = clips.states, self.pool_sentence(words)
+        video, sentence = clips.states, pool_sentence(words, self.pool_weight)
         similarity = nn.functional.cosine_similarity(video, sentence.unsqueeze(1), dim=-1, eps=1e-8)
         similarity = (similarity + (~clips.is_valid()).to(video.dtype) * PADDED_CLIP_SIMILARITY).unsqueeze(-1)
         branches = [video, similarity * self.similarity_weight[:, 0], sentence.unsqueeze(1)]
@@ -72,4 +73,4 @@ class FeatureRefinement(XavierModule):
         return self.dropout(nn.functional.relu(nn.functional.linear(mixed, weight, bias)))
 
 
-__all__ = ["FeatureRefinement"]
+__all__ = ["FeatureRefinement", "pool_sentence"]
