@@ -8,7 +8,7 @@ import torch
 
 from benchmarks.plain_release import PlainRelease, keep_labels_of_lost_clips, misplaced_mask, packaged_model
 from tests.support.factories import random_inputs, random_labels, tiny_config
-from tests.support.golden import GoldenCase, golden_folder
+from tests.support.golden import GoldenCase, golden_path
 from videolights_hf.convert.checkpoints import config_from_release, read_release_checkpoint, revert_state_dict
 from videolights_hf.models.attention import AttentionBase
 
@@ -74,7 +74,7 @@ class TestPlainModel:
         torch.testing.assert_close(output["pred_spans"], case.tensors["outputs.pred_spans"], rtol=1e-5, atol=1e-6)
 
     def test_starts_from_the_weights_that_the_release_starts_from(self):
-        state_dict, options = read_release_checkpoint(golden_folder("trajectory") / "model_start.ckpt")
+        state_dict, options = read_release_checkpoint(golden_path("trajectory") / "model_start.ckpt")
         # Not recorded with the golden run, but found by trying: no other seed gives these weights.
         torch.manual_seed(5)
         started = PlainRelease(config_from_release(options, state_dict)).state_dict()

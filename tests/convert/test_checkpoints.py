@@ -9,14 +9,14 @@ import pytest
 import torch
 
 from tests.support.factories import random_inputs, tiny_model
-from tests.support.golden import golden_folder
+from tests.support.golden import golden_path
 from videolights_hf import VideoLightsForMomentRetrieval, VideoLightsProcessor, convert_checkpoint, convert_to_release
 from videolights_hf.convert.checkpoints import config_from_release, read_release_checkpoint
 
 
 @pytest.fixture
 def released():
-    return golden_folder("base") / "model_best.ckpt"
+    return golden_path("base") / "model_best.ckpt"
 
 
 def rewrite(source, target, change):
@@ -39,7 +39,7 @@ def test_a_released_checkpoint_becomes_a_folder_that_loads(released, tmp_path):
 
 @pytest.mark.parametrize("case", ["base", "no_fra", "highlight_only"])
 def test_conversion_there_and_back_loses_nothing(case, tmp_path):
-    source = golden_folder(case) / "model_best.ckpt"
+    source = golden_path(case) / "model_best.ckpt"
     convert_checkpoint(source, tmp_path / "folder")
     convert_to_release(tmp_path / "folder", tmp_path / "back.ckpt")
     before, options = read_release_checkpoint(source)
@@ -133,10 +133,10 @@ def test_broken_files_are_refused_clearly(released, tmp_path):
 
 def test_other_torch_files_are_refused(tmp_path):
     torch.save({"state_dict": {"weight": torch.zeros(1)}}, tmp_path / "other.ckpt")
-    with pytest.raises(ValueError, match="not a released VideoLights checkpoint"):
+    with pytest.raises(ValueError, match="not a released checkpoint"):
         read_release_checkpoint(tmp_path / "other.ckpt")
     torch.save({"model": {"weight": torch.zeros(1)}, "opt": argparse.Namespace()}, tmp_path / "detr.ckpt")
-    with pytest.raises(ValueError, match="Not a VideoLights checkpoint"):
+    with pytest.raises(ValueError, match="not a checkpoint of VideoLights"):
         convert_checkpoint(tmp_path / "detr.ckpt", tmp_path / "out")
 
 
@@ -144,12 +144,12 @@ def test_other_torch_files_are_refused(tmp_path):
     ("change", "message"),
     [
         (lambda c: c["model"].pop("class_embed.bias"), "missing class_head.bias"),
-        (lambda c: c["model"].update(extra=torch.zeros(1)), "keys that VideoLights does not have: extra"),
+        (lambda c: c["model"].update(extra=torch.zeros(1)), "keys that this detector does not have: extra"),
         (lambda c: c["model"].update({"class_embed.bias": torch.zeros(3)}), r"class_head.bias has shape \(3,\)"),
         (lambda c: c["opt"].update(pre_norm=True), "pre_norm"),
         (lambda c: c["opt"].update(bicmf_layers="x"), "option bicmf_layers is 'x'"),
         (lambda c: c["opt"].update(bicmf_layers=-1), "option bicmf_layers is -1"),
-        (lambda c: c["opt"].update(a_feat_dim=None), "option a_feat_dim is None"),
+        (lambda c: c["opt"].update(a_feat_dim=[]), r"option a_feat_dim is \[\]"),
         (lambda c: c["opt"].update(dropout="much"), "no valid configuration: .*dropout"),
         (lambda c: c["opt"].update(nheads=0), "no valid configuration: .*num_attention_heads"),
         # Sizes that would take all memory are compared before it is taken.

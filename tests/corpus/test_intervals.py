@@ -5,7 +5,7 @@ from fractions import Fraction
 
 import pytest
 
-from tests.support.golden import golden_folder
+from tests.support.golden import golden_path
 from videolights_hf.corpus import get_form
 from videolights_hf.corpus.intervals import (
     Interval,
@@ -59,7 +59,7 @@ class TestRelease:
         assert len(release_intervals(60.0, 20.0)) == 3
 
 
-GOLDEN = json.loads((golden_folder("data") / "pretraining_release.json").read_text())
+GOLDEN = json.loads((golden_path("data") / "pretraining_release.json").read_text())
 # Below a second there is no moment that an annotation could name.
 GOLDEN_VIDEOS = [video for video in GOLDEN["videos"] if video["duration"] >= 1 and not video["skipped"]]
 

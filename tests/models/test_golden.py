@@ -4,22 +4,24 @@ import json
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
-from tests.support.golden import GoldenCase, golden_batch, golden_folder, load_release_model
-from videolights_hf.convert.checkpoints import convert_state_dict, revert_state_dict
+from tests.support.golden import (
+    GoldenCase,
+    assert_gradients,
+    assert_matching,
+    assert_relative,
+    double_batch,
+    follow_trajectory,
+    golden_path,
+)
+from videolights_hf.convert.release_names import revert_state_dict
 
-CASES = ("base", "no_fra", "highlight_only")
+CASES = ("base", "no_fra", "highlight_only", "uni_cmf")
 
 
 @pytest.fixture(scope="module", params=CASES)
 def case(request):
     return GoldenCase(request.param)
-
-
-def assert_relative(actual, expected, tolerance=1e-5):
-    assert actual.shape == expected.shape
-    assert (actual - expected).abs().max() <= tolerance * expected.abs().max()
 
 
 def assert_absolute(actual, expected, valid, tolerance=1e-4):
@@ -91,56 +93,30 @@ def test_every_loss_term_equals_the_release(case, epoch):
 def test_gradients_equal_the_release(case):
     case.model.zero_grad()
     case.model(**case.batch, epoch=3).loss.backward()
-    gradients = {
-        name: torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
-        for name, parameter in case.model.named_parameters()
-    }
-    gradients = revert_state_dict(gradients, case.model.config)
-    for name, expected in case.gradients.items():
-        difference = (gradients.pop(name) - expected).abs().max()
-        assert difference <= 1e-3 * expected.abs().max() + 1e-6, name
-    assert all(not gradient.any() for gradient in gradients.values())
+    assert_gradients(case.model, case.gradients)
 
 
 def test_matching_equals_the_release(case):
     if not case.losses["matched"]:
         pytest.skip("the case has no matcher")
-    from videolights_hf.models.matching import Matcher
+    assert_matching(case.model, case.batch, case.losses["matched"])
 
-    output = case.model(**case.batch)
-    labels = case.batch["labels"]
-    matched = Matcher(case.model.config)(
-        output.logits[None], output.pred_spans[None], labels["spans"], labels["span_mask"]
-    )[0]
-    for row, (queries, moments) in zip(matched, case.losses["matched"]):
-        assert {m: q for m, q in enumerate(row.tolist()) if q >= 0} == dict(zip(moments, queries))
+
+def test_one_way_fusion_equals_the_release_in_double_precision():
+    case = GoldenCase("uni_cmf")
+    output = case.model.double()(**double_batch(case.batch), epoch=7, output_intermediates=True)
+    for name, actual in (("pred_logits", output.logits), ("pred_spans", output.pred_spans)):
+        assert_relative(actual, case.tensors[f"outputs64.{name}"], 1e-6)
+    assert_relative(output.saliency_scores[case.valid], case.tensors["outputs64.saliency_scores"][case.valid], 1e-6)
+    fused = case.tensors["stages64.bicmf_output"]
+    first = 1 if fused.shape[1] > case.valid.shape[1] else 0
+    assert_relative(output.fused_video[case.valid], fused[:, first : first + case.valid.shape[1]][case.valid], 1e-6)
+    expected = case.losses["losses_by_epoch_float64"]["7"]
+    assert output.loss.item() == pytest.approx(expected["total"], rel=1e-7)
 
 
 def test_training_follows_the_release_for_24_steps():
-    folder = golden_folder("trajectory")
-    recorded = json.loads((folder / "trajectory.json").read_text())
-    batches = load_file(folder / "batches.safetensors")
-    options = recorded["opt"]
-    model = load_release_model(folder / "model_start.ckpt").train()
-    # The recorded options set every dropout to 0 but this one, which the release keeps apart; it was 0 too.
-    model.model.feature_refinement.dropout.p = 0.0
-    optimizer = torch.optim.AdamW(model.parameters(), lr=options["lr"], weight_decay=options["wd"])
-    scheduler = torch.optim.lr_scheduler.StepLR(optimizer, options["lr_drop"])
-    for entry in recorded["log"]:
-        batch = golden_batch(batches, f"batch{entry['step'] % recorded['batches_per_epoch']}.")
-        loss = model(**batch, epoch=entry["epoch"]).loss
-        optimizer.zero_grad()
-        loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), options["grad_clip"])
-        assert loss.item() == pytest.approx(entry["loss"], rel=1e-5)
-        assert norm.item() == pytest.approx(entry["grad_norm"], rel=1e-3)
-        assert optimizer.param_groups[0]["lr"] == pytest.approx(entry["lr"])
-        optimizer.step()
-        if (entry["step"] + 1) % recorded["batches_per_epoch"] == 0:
-            scheduler.step()
-    end = convert_state_dict(load_file(folder / "model_end.safetensors"), model.config)
-    for name, parameter in model.state_dict().items():
-        assert (parameter - end[name]).abs().max() <= 1e-4, name
+    follow_trajectory(golden_path("trajectory"), loss_tolerance=1e-5, weight_tolerance=1e-4)
 
 
 def test_parameters_of_the_full_size_model_are_those_of_the_release():
@@ -149,9 +125,6 @@ def test_parameters_of_the_full_size_model_are_those_of_the_release():
     with torch.device("meta"):
         model = VideoLightsForMomentRetrieval(VideoLightsConfig.from_preset("videolights-b"))
     assert sum(parameter.numel() for parameter in model.parameters()) == 10_796_263
-    path = golden_folder("base").parent / "state_dict_videolights_b.json"
-    if not path.is_file():
-        path = golden_folder("trajectory").parent / "state_dict_videolights_b.json"
-    expected = json.loads(path.read_text())
+    expected = json.loads(golden_path("state_dict_videolights_b.json").read_text())
     state_dict = revert_state_dict(model.state_dict(), model.config)
     assert {name: list(tensor.shape) for name, tensor in state_dict.items()} == expected

@@ -56,10 +56,12 @@ def random_labels(inputs: dict, num_moments=(1, 3, 2), seed: int = 2) -> dict:
     batch_size, num_clips = mask.shape
     counts = torch.tensor(num_moments[:batch_size])
     spans = torch.rand(batch_size, int(counts.max()), 2, generator=generator) * 0.5 + 0.25
+    saliency = torch.randint(0, 13, (batch_size, num_clips), generator=generator).float() * mask
     return {
         "spans": spans,
         "span_mask": torch.arange(spans.shape[1]) < counts[:, None],
-        "saliency": torch.randint(0, 13, (batch_size, num_clips), generator=generator).float() * mask,
+        "saliency": saliency,
+        "relevant_clips": (saliency > 0).float(),
         "positive_clips": torch.zeros(batch_size, 2, dtype=torch.long),
         "negative_clips": torch.ones(batch_size, 2, dtype=torch.long),
     }

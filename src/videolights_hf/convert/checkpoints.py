@@ -5,31 +5,38 @@ from __future__ import annotations
 import argparse
 import io
 import re
+from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
+from transformers import AutoConfig
 
 from ..common.files import folder_written_aside, written_aside
 from ..common.safe_loading import load_torch_file
 from ..hub.card import TrainingRecord, make_model_card
 from ..hub.code import delete_stale_code
 from ..inference.processing import VideoLightsProcessor
-from ..models.videolights.configuration import VideoLightsConfig
-from ..models.videolights.modeling import VideoLightsForMomentRetrieval
+from ..models.configuration import DetectorConfig
+from ..models.detector import DetectorForMomentRetrieval
+from ..models.families import CONFIGS, model_class
 from .published import download_checkpoint, get_published_checkpoint, unpacked_checkpoint
-from .release_names import convert_state_dict, revert_state_dict, strip_wrappers
+from .release_names import convert_state_dict, family_of_release, revert_state_dict, strip_wrappers
 
 # Widths of the feature sets that the published runs used (paper, Tables II to VIII).
-_VIDEO_SETS = {
+_VIDEO_SETS: dict[int, list[list[Any]]] = {
     3584: [["slowfast", 2304], ["clip", 512], ["blip2", 768]],
     3072: [["slowfast", 2304], ["blip2", 768]],
     2816: [["slowfast", 2304], ["clip", 512]],
     2048: [["i3d", 2048]],
 }
-_TEXT_SETS = {1280: [["clip", 512], ["blip2", 768]], 768: [["blip2", 768]], 512: [["clip", 512]]}
+_TEXT_SETS: dict[int, list[list[Any]]] = {
+    1280: [["clip", 512], ["blip2", 768]],
+    768: [["blip2", 768]],
+    512: [["clip", 512]],
+}
 
 # The release's options, and the fields that hold the same value.
 _OPTIONS = {
@@ -41,7 +48,6 @@ _OPTIONS = {
     "nheads": "num_attention_heads",
     "dim_feedforward": "intermediate_size",
     "n_input_proj": "num_projection_layers",
-    "bicmf_layers": "num_fusion_layers",
     "enc_layers": "num_encoder_layers",
     "dec_layers": "num_decoder_layers",
     "num_queries": "num_queries",
@@ -61,14 +67,25 @@ _OPTIONS = {
     "label_loss_coef": "label_loss_coef",
     "eos_coef": "background_coef",
     "contrastive_align_loss_coef": "contrastive_align_loss_coef",
-    "hard_pos_neg_loss_coef": "hard_pos_neg_loss_coef",
-    "cos_sim_loss_coef": "cosine_similarity_loss_coef",
-    "mr_to_hd_loss_coef": "moment_to_highlight_loss_coef",
+}
+# The same that one detector alone has; QD-DETR and TR-DETR have as many fusion layers as encoder layers.
+_OWN_OPTIONS = {
+    "videolights": {
+        "bicmf_layers": "num_fusion_layers",
+        "hard_pos_neg_loss_coef": "hard_pos_neg_loss_coef",
+        "cos_sim_loss_coef": "cosine_similarity_loss_coef",
+        "mr_to_hd_loss_coef": "moment_to_highlight_loss_coef",
+    },
+    "moment_detr": {},
+    "qd_detr": {},
+    "tr_detr": {"CTC_loss_coef": "clip_text_loss_coef", "VTC_loss_coef": "video_text_loss_coef"},
 }
 # What every published run has; other values would need another architecture.
 _FIXED_OPTIONS = {"pre_norm": False, "span_loss_type": "l1", "position_embedding": "sine", "ctx_mode": "video_tef"}
 _HIGHLIGHT_DATASETS = {"tvsum", "tvsum_sfc", "youtube_uni"}
 
+
+_FUSION_PARAMETERS = {"bi": "cross_attn_1.in_proj_weight", "uni": "self_attn.in_proj_weight"}
 
 # Options that count layers, and the parameters whose names count the same.
 _LAYER_OPTIONS = {
@@ -84,12 +101,13 @@ def config_from_release(
     state_dict: Mapping[str, torch.Tensor],
     video_backbones: list | None = None,
     text_backbones: list | None = None,
-) -> VideoLightsConfig:
+) -> DetectorConfig:
     """Read the configuration of a released checkpoint from its options and its parameters' names and shapes.
 
     Args:
         options: The release's options by name.
-        state_dict: The release's parameters; they tell whether FRA is on, which fusion is used, and which heads exist.
+        state_dict: The release's parameters; they tell whose model it is, whether FRA is on, which fusion is used, and
+            which heads exist.
         video_backbones: `[name, width]` of each backbone. By default the published feature sets are recognized by
             their width, and any other set is called `features`.
         text_backbones: The same for text.
@@ -101,44 +119,70 @@ def config_from_release(
     for name, value in _FIXED_OPTIONS.items():
         if options.get(name, value) != value:
             raise ValueError(f"The checkpoint was trained with {name}={options[name]!r}; only {value!r} is supported.")
+    family = family_of_release(state_dict, options)
     _check_layers(options, state_dict)
-    try:
-        video_dim = state_dict["input_vid_proj.0.LayerNorm.weight"].numel() - _count(options, "a_feat_dim") - 2
-        text_dim = state_dict["input_txt_proj.0.LayerNorm.weight"].numel()
-    except KeyError as error:
-        raise ValueError(f"Not a VideoLights checkpoint: parameter {error} is missing.") from None
-    sets: dict[str, tuple[list | None, dict[int, list], int]] = {
-        "video": (video_backbones, _VIDEO_SETS, video_dim),
-        "text": (text_backbones, _TEXT_SETS, text_dim),
+    known = _OPTIONS | _OWN_OPTIONS[family]
+    # An option that is not set, such as the width of audio features, leaves the default.
+    fields: dict[str, Any] = {field: options[name] for name, field in known.items() if options.get(name) is not None}
+    fields |= _read_backbones(options, state_dict, {"video": video_backbones, "text": text_backbones})
+    fields |= {
+        "use_feature_refinement": "feature_refinement.mixer.conv1d.weight" in state_dict,
+        "use_contrastive_alignment": "contrastive_align_projection_query.weight" in state_dict,
+        "highlight_only": options.get("dset_name") in _HIGHLIGHT_DATASETS,
     }
-    fields: dict[str, Any] = {field: options[name] for name, field in _OPTIONS.items() if name in options}
-    for modality, (given, known, width) in sets.items():
-        chosen = given or known.get(width, [["features", width]])
-        if sum(dim for _, dim in chosen) != width:
-            raise ValueError(f"The checkpoint takes {modality} features of width {width}, but {chosen} were named.")
-        fields[f"{modality}_backbones"] = chosen
-    if "transformer.t2v_encoder.layers.0.cross_attn_1.in_proj_weight" in state_dict:
-        fusion: Literal["bi", "uni", "none"] = "bi"
-    else:
-        fusion = "uni" if "transformer.t2v_encoder.layers.0.self_attn.in_proj_weight" in state_dict else "none"
-    if not options.get("hard_pos_neg_loss", True):
-        fields["hard_pos_neg_loss_coef"] = 0.0
+    fields |= _read_own_fields(family, options, state_dict)
     try:
-        return VideoLightsConfig(
-            **fields,
-            cross_modal_fusion=fusion,
-            use_feature_refinement="feature_refinement.mixer.conv1d.weight" in state_dict,
-            use_contrastive_alignment="contrastive_align_projection_query.weight" in state_dict,
-            use_moment_to_highlight="gru_extractor.gru.weight_ih_l0" in state_dict,
-            highlight_only=options.get("dset_name") in _HIGHLIGHT_DATASETS,
-        )
+        return CONFIGS[family](**fields)
     except (StrictDataclassError, TypeError) as error:
         reason = " ".join(str(error).split())
         raise ValueError(f"The checkpoint's options make no valid configuration: {reason}") from error
 
 
+def _read_backbones(
+    options: Mapping[str, Any], state_dict: Mapping[str, torch.Tensor], given: Mapping[str, list | None]
+) -> dict[str, list]:
+    """The fields that name the backbones: those given, or the published set of the checkpoint's width."""
+    try:
+        video_dim = state_dict["input_vid_proj.0.LayerNorm.weight"].numel() - _count(options, "a_feat_dim") - 2
+        text_dim = state_dict["input_txt_proj.0.LayerNorm.weight"].numel()
+    except KeyError as error:
+        raise ValueError(f"Not a released checkpoint: parameter {error} is missing.") from None
+    fields = {}
+    for modality, known, width in (("video", _VIDEO_SETS, video_dim), ("text", _TEXT_SETS, text_dim)):
+        chosen: list[list[Any]] = given[modality] or known.get(width, [["features", width]])
+        if sum(dim for _, dim in chosen) != width:
+            raise ValueError(f"The checkpoint takes {modality} features of width {width}, but {chosen} were named.")
+        fields[f"{modality}_backbones"] = chosen
+    return fields
+
+
+def _read_own_fields(
+    family: str, options: Mapping[str, Any], state_dict: Mapping[str, torch.Tensor]
+) -> dict[str, Any]:
+    """The fields that one detector alone has and no option holds."""
+    fields: dict[str, Any] = {}
+    if family in ("qd_detr", "tr_detr") and "enc_layers" in options:
+        fields["num_fusion_layers"] = options["enc_layers"]
+    if family == "tr_detr" and not any(key.startswith("fuser.") for key in state_dict):
+        fields["refinement_order"] = "instead"
+    if family != "videolights":
+        return fields
+    fields["cross_modal_fusion"] = next(
+        (
+            kind
+            for kind, name in _FUSION_PARAMETERS.items()
+            if f"transformer.t2v_encoder.layers.0.{name}" in state_dict
+        ),
+        "none",
+    )
+    fields["use_moment_to_highlight"] = "gru_extractor.gru.weight_ih_l0" in state_dict
+    if not options.get("hard_pos_neg_loss", True):
+        fields["hard_pos_neg_loss_coef"] = 0.0
+    return fields
+
+
 def _count(options: Mapping[str, Any], name: str) -> int:
-    value = options.get(name, 0)
+    value = 0 if options.get(name) is None else options[name]
     if type(value) is not int or value < 0:
         raise ValueError(f"The checkpoint's option {name} is {value!r}; it must be a number of layers or channels.")
     return value
@@ -157,23 +201,24 @@ def _check_layers(options: Mapping[str, Any], state_dict: Mapping[str, torch.Ten
 def read_release_checkpoint(path: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """Read a released `.ckpt` without running anything it holds.
 
-    Only tensors, plain values and `argparse.Namespace` are let through. Prefixes of training wrappers are removed.
+    Only tensors, plain values, `argparse.Namespace` and `easydict.EasyDict` are let through. Prefixes of training wrappers are removed.
 
     Returns:
         The state dict and the options, both under the release's names.
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: The file is damaged, holds other objects or values that are not finite, or is not a VideoLights
+        ValueError: The file is damaged, holds other objects or values that are not finite, or is not a released
             checkpoint.
     """
-    checkpoint = load_torch_file(path, [argparse.Namespace])
+    # Lighthouse's options are of a dictionary class whose package need not be there: its name stands for a plain one.
+    checkpoint = load_torch_file(path, [argparse.Namespace, (OrderedDict, "easydict.EasyDict")])
     weights = checkpoint.get("model") if isinstance(checkpoint, dict) else None
     options = checkpoint.get("opt") if isinstance(checkpoint, dict) else None
     options = vars(options) if isinstance(options, argparse.Namespace) else options
     if not isinstance(weights, dict) or not isinstance(options, dict):
         raise ValueError(
-            f"{path} is not a released VideoLights checkpoint: it must hold parameters as `model` and options as `opt`."
+            f"{path} is not a released checkpoint: it must hold parameters as `model` and options as `opt`."
         )
     for key, tensor in weights.items():
         _check_weight(path, key, tensor)
@@ -199,7 +244,7 @@ def convert_checkpoint(
     video_backbones: list | None = None,
     text_backbones: list | None = None,
     backbone_checkpoints: Mapping[str, str] | None = None,
-) -> VideoLightsForMomentRetrieval:
+) -> DetectorForMomentRetrieval:
     """Convert a released `.ckpt` to a `save_pretrained` folder with model, configuration, processor and card.
 
     Args:
@@ -228,7 +273,7 @@ def convert_published_checkpoint(
     output_dir: str | Path,
     file: str | Path | None = None,
     backbone_checkpoints: Mapping[str, str] | None = None,
-) -> VideoLightsForMomentRetrieval:
+) -> DetectorForMomentRetrieval:
     """Convert a checkpoint that the authors published: see [`convert_checkpoint`].
 
     Args:
@@ -251,21 +296,21 @@ def convert_published_checkpoint(
 
 def load_release(
     checkpoint: str | Path, video_backbones: list | None = None, text_backbones: list | None = None
-) -> VideoLightsForMomentRetrieval:
+) -> DetectorForMomentRetrieval:
     """The model of a released `.ckpt`, in evaluation mode: arguments and errors as in [`convert_checkpoint`]."""
     state_dict, options = read_release_checkpoint(checkpoint)
     config = config_from_release(options, state_dict, video_backbones, text_backbones)
     converted = convert_state_dict(state_dict, config)
     with torch.device("meta"):
         # Sizes that the options declare are compared before memory is taken for them.
-        _check_keys(converted, VideoLightsForMomentRetrieval(config))
-    model = VideoLightsForMomentRetrieval(config).eval()
+        _check_keys(converted, model_class(config)(config))
+    model = model_class(config)(config).eval()
     model.load_state_dict(converted)
     return model
 
 
 def _save(
-    model: VideoLightsForMomentRetrieval,
+    model: DetectorForMomentRetrieval,
     output_dir: str | Path,
     record: TrainingRecord,
     backbone_checkpoints: Mapping[str, str] | None,
@@ -297,20 +342,11 @@ def convert_to_release(model_dir: str | Path, output_file: str | Path) -> None:
     """
     if not (Path(model_dir) / "config.json").is_file():
         raise FileNotFoundError(f"{model_dir} holds no config.json: give a folder that `save_pretrained` wrote.")
-    model = VideoLightsForMomentRetrieval.from_pretrained(model_dir)
-    config = model.config
-    if config.use_feature_refinement and config.word_correlation != "constant":
-        raise ValueError('The release has no counterpart of word_correlation="attended".')
-    options = {name: getattr(config, field) for name, field in _OPTIONS.items()}
-    options |= _FIXED_OPTIONS
-    options |= {
-        "v_feat_dim": config.video_dim,
-        "t_feat_dim": config.text_dim,
-        "dset_name": "tvsum" if config.highlight_only else "hl",
-        "contrastive_align_loss": config.use_contrastive_alignment,
-        "mr_to_hd_loss": config.use_moment_to_highlight,
-        "hard_pos_neg_loss": config.hard_pos_neg_loss_coef > 0,
-    }
+    config = AutoConfig.from_pretrained(model_dir)
+    if config.model_type not in CONFIGS:
+        raise ValueError(f"{model_dir} holds a model of the type {config.model_type!r}, of which there is no release.")
+    model = model_class(config).from_pretrained(model_dir)
+    options = _release_options(config)
     state_dict = {key: tensor.contiguous() for key, tensor in revert_state_dict(model.state_dict(), config).items()}
     buffer = io.BytesIO()
     torch.save({"model": state_dict, "opt": argparse.Namespace(**options)}, buffer)
@@ -320,7 +356,32 @@ def convert_to_release(model_dir: str | Path, output_file: str | Path) -> None:
         partial.write_bytes(buffer.getbuffer())
 
 
-def _check_keys(converted: dict[str, torch.Tensor], model: VideoLightsForMomentRetrieval) -> None:
+def _release_options(config: DetectorConfig) -> dict[str, Any]:
+    """A configuration's fields under the release's names.
+
+    Raises:
+        ValueError: The configuration uses what the release does not have.
+    """
+    if config.use_feature_refinement and config.word_correlation != "constant":
+        raise ValueError('The release has no counterpart of word_correlation="attended".')
+    family = config.model_type
+    options = {name: getattr(config, field) for name, field in (_OPTIONS | _OWN_OPTIONS[family]).items()}
+    options |= _FIXED_OPTIONS
+    options |= {
+        "v_feat_dim": config.video_dim,
+        "t_feat_dim": config.text_dim,
+        "dset_name": "tvsum" if config.highlight_only else "hl",
+        "contrastive_align_loss": config.has_alignment_heads,
+    }
+    if family == "videolights":
+        hard_losses, coupling = config.hard_pos_neg_loss_coef, config.use_moment_to_highlight
+        options |= {"mr_to_hd_loss": coupling, "hard_pos_neg_loss": hard_losses > 0}
+    elif getattr(config, "num_fusion_layers", config.num_encoder_layers) != config.num_encoder_layers:
+        raise ValueError("The release has as many fusion layers as encoder layers.")
+    return options
+
+
+def _check_keys(converted: dict[str, torch.Tensor], model: DetectorForMomentRetrieval) -> None:
     expected = model.state_dict()
     problems = [f"missing {key}" for key in expected.keys() - converted.keys()]
     problems += [f"unexpected {key}" for key in converted.keys() - expected.keys()]

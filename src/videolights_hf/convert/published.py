@@ -19,6 +19,7 @@ from huggingface_hub import constants
 
 from ..common.messages import unknown_name
 from ..hub.card import ReportedMetric, TrainingRecord
+from ..models.configuration import DetectorConfig
 from ..models.videolights.configuration import VideoLightsConfig
 
 CATALOG = Path(__file__).with_name("published.json")
@@ -86,7 +87,7 @@ class PublishedCheckpoint:
         metrics = tuple(ReportedMetric(name, value) for name, value in self.metrics.items())
         return TrainingRecord(dataset=self.dataset, eval_split=self.split, metrics=metrics, source=self.source)
 
-    def check(self, config: VideoLightsConfig) -> None:
+    def check(self, config: DetectorConfig) -> None:
         """Check that a file is this checkpoint.
 
         Raises:

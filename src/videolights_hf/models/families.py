@@ -28,7 +28,9 @@ def config_class_of_variant(variant: str) -> type[DetectorConfig]:
     for config in CONFIGS.values():
         if variant in config.variants:
             return config
-    raise ValueError(unknown_name("variant", variant, [name for config in CONFIGS.values() for name in config.variants]))
+    raise ValueError(
+        unknown_name("variant", variant, [name for config in CONFIGS.values() for name in config.variants])
+    )
 
 
 def config_from_preset(variant: str, dataset: str = "qvhighlights", **overrides: Any) -> DetectorConfig:

@@ -100,7 +100,11 @@ class TRDetrModel(DetectorModel):
 
 
 class TRDetrForMomentRetrieval(DetectorForMomentRetrieval):
-    """TR-DETR with its heads: the moments that a sentence describes, and every clip's highlight score."""
+    """TR-DETR with its heads: the moments that a sentence describes, and every clip's highlight score.
+
+    A GRU reads the best moment, at inference too: `torch.compile` breaks the graph there unless
+    `torch._dynamo.config.allow_rnn` is set, and an export has a fixed number of clips, to which videos are padded.
+    """
 
     config_class = TRDetrConfig
     config: TRDetrConfig

@@ -26,7 +26,7 @@ from .outputs import VideoLightsModelOutput, VideoLightsMomentRetrievalOutput
 class VideoLightsPreTrainedModel(DetectorPreTrainedModel):
     """What VideoLights models share: all that detectors do, and their configuration."""
 
-    config_class: ClassVar[type[DetectorConfig]] = VideoLightsConfig
+    config_class: type[DetectorConfig] = VideoLightsConfig
     config: VideoLightsConfig
 
 
