@@ -320,11 +320,12 @@ class TestBadFiles:
         with pytest.raises(VideoReadError, match=r"half\.mp4"):
             VideoReader(path)
 
-    def test_a_file_cut_after_its_header_is_used_as_far_as_it_goes(self, tmp_path):
+    @pytest.mark.parametrize("suffix", ["mkv", "avi"])
+    def test_a_file_cut_after_its_header_is_used_as_far_as_it_goes(self, tmp_path, suffix):
         noise = np.random.default_rng(0).integers(0, 255, (100, 48, 64, 3), dtype=np.uint8)
-        whole = write_video(tmp_path / "whole.mkv", noise, 10)
+        whole = write_video(tmp_path / f"whole.{suffix}", noise, 10)
         complete = whole.read_bytes()
-        path = tmp_path / "cut.mkv"
+        path = tmp_path / f"cut.{suffix}"
         path.write_bytes(complete[: len(complete) // 2])
         with pytest.warns(UserWarning, match=r"announces 10\.0 s.*truncated"):
             reader = VideoReader(path)

@@ -6,6 +6,7 @@ follows from the scene, so a frame can be rendered alone, without the ones befor
 
 from __future__ import annotations
 
+import os
 from fractions import Fraction
 from functools import lru_cache
 from math import ceil, cos, pi, sin
@@ -59,7 +60,8 @@ def render_video(plan: VideoPlan, path: str | PathLike[str]) -> None:
     """
     import av
 
-    with av.open(str(path), "w", format="mp4") as container:
+    # PyAV takes what stands before a colon for a protocol; an absolute path has none.
+    with av.open(os.path.abspath(path), "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=FRAMES_PER_SECOND)
         stream.width = stream.height = FRAME_SIZE
         stream.pix_fmt = "yuv420p"

@@ -92,12 +92,16 @@ class FileSource:
         timeline = self.timeline
         if len(timeline.offsets) > 1:
             return
-        if stream.duration is not None:
-            announced, found = stream.duration * timeline.time_base, self.duration
+        found = self.duration
+        if container.format.name == "avi":
+            # Its demuxer measures the duration of what is there, but the header counts the pictures.
+            announced = stream.frames / self.frame_rate
+        elif stream.duration is not None:
+            announced = stream.duration * timeline.time_base
         elif container.duration is not None:
             # A container counts from its own zero, which may come before the first picture.
             announced = Fraction(container.duration, av.time_base)
-            found = self.duration + (timeline.origin or 0) * timeline.time_base
+            found += (timeline.origin or 0) * timeline.time_base
         else:
             return
         if announced - found > 1:
