@@ -18,6 +18,7 @@ from ..common.messages import did_you_mean
 from .base import FeatureBackbone
 from .blip2 import Blip2Backbone
 from .clip import ClipBackbone
+from .similarity import SimilarityBackbone
 from .slowfast import SlowFastBackbone
 
 ENTRY_POINT_GROUP = "videolights_hf.backbones"
@@ -25,7 +26,7 @@ ENTRY_POINT_GROUP = "videolights_hf.backbones"
 AnyBackboneClass = TypeVar("AnyBackboneClass", bound=type[FeatureBackbone])
 
 BACKBONES: dict[str, type[FeatureBackbone]] = {
-    backbone.name: backbone for backbone in (ClipBackbone, Blip2Backbone, SlowFastBackbone)
+    backbone.name: backbone for backbone in (ClipBackbone, Blip2Backbone, SlowFastBackbone, SimilarityBackbone)
 }
 _BUILT_IN = frozenset(BACKBONES)
 # For each backbone that is not the package's own, the package or module that provides it.

@@ -17,6 +17,7 @@ FAMILIES = {
     "moment_detr": ("MomentDetrConfig", "MomentDetrForMomentRetrieval"),
     "qd_detr": ("QDDetrConfig", "QDDetrForMomentRetrieval"),
     "tr_detr": ("TRDetrConfig", "TRDetrForMomentRetrieval"),
+    "zero_shot": ("ZeroShotConfig", "ZeroShotForMomentRetrieval"),
 }
 # The files that `auto_map` and `custom_pipelines` name, by module; all others are called after room and module.
 ENTRIES = {
@@ -28,6 +29,8 @@ ENTRIES = {
     "models.qd_detr.modeling": "modeling_qd_detr",
     "models.tr_detr.configuration": "configuration_tr_detr",
     "models.tr_detr.modeling": "modeling_tr_detr",
+    "models.zero_shot.configuration": "configuration_zero_shot",
+    "models.zero_shot.modeling": "modeling_zero_shot",
     "inference.processing": "processing",
     "inference.pipeline": "pipeline",
 }

@@ -153,9 +153,10 @@ def windows_in_seconds(spans: np.ndarray, scores: np.ndarray, duration: float) -
         duration: Length of the video in seconds.
 
     Returns:
-        (M, 3) start, end (seconds) and score, in the order given.
+        (M', 3) start, end (seconds) and score, in the order given. A span of no width stands for no moment.
     """
-    center, width = spans[:, 0], spans[:, 1]
+    has_width = spans[:, 1] > 0
+    (center, width), scores = spans[has_width].T, scores[has_width]
     start_end = np.stack([center - 0.5 * width, center + 0.5 * width], axis=1)
     return np.concatenate([start_end * float(duration), scores[:, None]], axis=1)
 
@@ -184,6 +185,9 @@ def select_moments(
     ranked = round_decimals(windows[np.argsort(-windows[:, 2], kind="stable")])
     chosen = adjust_times(ranked, duration, clip_length, selection)
     chosen = chosen[chosen[:, 2] >= selection.score_threshold]
+    if selection.bounds == "duration":
+        # In a video of less than a ten-thousandth of a second all times are equal.
+        chosen = chosen[chosen[:, 1] > chosen[:, 0]]
     if selection.nms_threshold is not None:
         chosen = temporal_nms(chosen, selection.nms_threshold, selection.max_after_nms)
     return [{"start": start, "end": end, "score": score} for start, end, score in chosen[: selection.top_k].tolist()]

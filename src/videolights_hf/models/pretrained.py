@@ -89,7 +89,8 @@ class DetectorPreTrainedModel(PreTrainedModel):
         model, info = loaded
         checked = {**info, "missing_keys": set()} if allow_missing else info
         check_weights(model, checked, str(pretrained_model_name_or_path))
-        return (model, info) if output_loading_info else model
+        result: Any = (model, info) if output_loading_info else model
+        return result
 
     def save_pretrained(  # type: ignore[override]
         self,
