@@ -24,7 +24,7 @@ from videolights_hf import (
     VideoMomentRetrievalPipeline,
 )
 from videolights_hf.cli.main import app
-from videolights_hf.demo import demo_videos
+from videolights_hf.demo import demo_checkpoint, demo_videos
 
 runner = CliRunner(env={"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"})
 
@@ -203,14 +203,31 @@ def test_settings_that_make_no_sense_are_usage_errors(model, video, arguments):
     assert_fails(run(video, "a dog", "--model", model, *arguments), arguments[0], code=2)
 
 
-def test_without_a_model_it_says_what_there_is(video):
-    message = " ".join(run(video, "a dog").stderr.replace("│", " ").split())
-    for words in ("--model demo", "videolights convert", "videolights train", "OWNER/NAME"):
-        assert words in message
-    assert run(video, "a dog").exit_code == 2
-
-
 DEMO_VIDEO = str(demo_videos() / "demo_0_00000.mp4")
+
+
+def test_zero_shot_compares_by_any_clip_like_model_and_says_what_it_is():
+    clip = demo_checkpoint() / "backbones" / "clip"
+    result = run(DEMO_VIDEO, "a red circle", "--model", "zero-shot", "--backbone", f"clip={clip}", "--top-k", "1")
+    assert result.exit_code == 0, result.output
+    assert "not trained to find moments" in result.stderr
+    assert "Downloading" not in result.stderr
+    assert [line.split()[2:4] for line in result.stdout.splitlines() if "moment 1" in line] == [["00:10.0", "00:16.0"]]
+
+
+def test_without_a_model_and_a_network_it_says_what_there_is(tmp_path):
+    command = [sys.executable, "-m", "videolights_hf", "predict", DEMO_VIDEO, "a red circle"]
+    environment = {**os.environ, "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "Downloading openai/clip-vit-base-patch32 (600 MB)" in done.stderr
+    (error,) = [line for line in done.stderr.splitlines() if line.startswith("Error:")]
+    for words in ("--model demo", "--model zero-shot --backbone clip=PATH", "videolights convert"):
+        assert words in error
+
+
+def test_backbones_are_for_zero_shot_alone():
+    assert_fails(run(DEMO_VIDEO, "a", "--model", "demo", "--backbone", "clip=x"), "its own backbones", code=2)
 
 
 def test_the_bundled_model_has_a_name_and_highlights_are_listed():

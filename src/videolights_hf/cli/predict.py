@@ -12,6 +12,7 @@ import typer
 
 from .options import BackboneModules, Device
 from .terminal import quiet_transformers
+from .zero_shot import ZERO_SHOT, load_zero_shot
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -22,11 +23,6 @@ if TYPE_CHECKING:
 PICTURE_FORMATS = (".jpg", ".pdf", ".png", ".svg")
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 DEMO = "demo"
-NO_MODEL = (
-    "no model is given. `--model demo` is the bundled model, which knows a made-up world of colored shapes and no real "
-    "videos; `--model DIR` is a folder that `videolights convert` made of a released checkpoint, or that `videolights train` "
-    "wrote; `--model OWNER/NAME` is a model on the Hub"
-)
 
 
 def predict(
@@ -35,10 +31,19 @@ def predict(
         list[str], typer.Argument(metavar="SENTENCE", help="What to look for. The video is encoded once for all.")
     ],
     model: Annotated[
-        str | None,
+        str,
         typer.Option(
             metavar="PATH_OR_ID",
-            help="A model folder, its id on the Hub, or demo: the bundled model of a made-up world.",
+            help="A model folder, its id on the Hub, zero-shot: similarity by CLIP, untrained, or demo: the bundled "
+            "model of a made-up world.",
+        ),
+    ] = ZERO_SHOT,
+    backbone: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--backbone",
+            metavar="NAME=PATH_OR_ID",
+            help="With zero-shot: the CLIP-like model to compare by. Default: openai/clip-vit-base-patch32.",
             show_default=False,
         ),
     ] = None,
@@ -97,14 +102,14 @@ def predict(
     from videolights_hf.data.features import read_features
     from videolights_hf.video.files import stored_video
 
-    if model is None:
-        raise typer.BadParameter(NO_MODEL, param_hint="--model")
+    if backbone and model != ZERO_SHOT:
+        raise typer.BadParameter("a trained model brings its own backbones.", param_hint="--backbone")
     _check_inputs(video, sentences)
     _check_outputs(json_path, plot_path, cut_dir)
     audio = None if audio_path is None else read_features(audio_path)
     with stored_video(video) as stored:
         with quiet_transformers():
-            results = _load(model, device, dtype)(
+            results = _load(model, backbone, device, dtype)(
                 stored,
                 sentences,
                 audio=audio,
@@ -169,16 +174,18 @@ def _check_outputs(json_path: str | None, plot_path: Path | None, cut_dir: Path 
         cut_dir.mkdir(parents=True, exist_ok=True)
 
 
-def _load(model: str, device: str | None, dtype: Dtype) -> VideoMomentRetrievalPipeline:
+def _load(model: str, backbone: list[str] | None, device: str | None, dtype: Dtype) -> VideoMomentRetrievalPipeline:
     import torch
 
     from videolights_hf.demo.bundled import demo_checkpoint
     from videolights_hf.inference.pipeline import VideoMomentRetrievalPipeline
 
+    chosen = None if dtype == "auto" else getattr(torch, dtype)
+    if model == ZERO_SHOT:
+        return load_zero_shot(backbone, device, chosen)
     path = str(demo_checkpoint()) if model == DEMO else model
     if not Path(path).is_dir() and (path.startswith((".", "/", "~")) or path.count("/") > 1):
         raise FileNotFoundError(f"No such model folder: {path}")
-    chosen = None if dtype == "auto" else getattr(torch, dtype)
     return VideoMomentRetrievalPipeline.from_pretrained(path, device=device, dtype=chosen)
 
 

@@ -42,7 +42,7 @@ class ZeroShotForMomentRetrieval(DetectorPreTrainedModel):
 
     def __init__(self, config: ZeroShotConfig):
         super().__init__(config)
-        self.similarity_scale = nn.Parameter(torch.tensor(float(config.similarity_scale)), requires_grad=False)
+        self.similarity_scale = nn.Parameter(torch.tensor(float(config.similarity_scale)))
         self.post_init()
 
     @can_return_tuple
@@ -52,6 +52,7 @@ class ZeroShotForMomentRetrieval(DetectorPreTrainedModel):
         text_features: torch.Tensor,
         video_attention_mask: torch.Tensor | None = None,
         text_attention_mask: torch.Tensor | None = None,
+        labels: Any = None,
         **kwargs: Any,
     ) -> MomentRetrievalOutput:
         """Compare clips and sentences.
@@ -61,11 +62,14 @@ class ZeroShotForMomentRetrieval(DetectorPreTrainedModel):
             text_features: (B, 1, D) embeddings of sentences.
             video_attention_mask: (B, L), 1 on clips that are not padding.
             text_attention_mask: (B, 1), all 1.
+            labels: None; nothing is learned here.
             **kwargs: `return_dict`.
 
         Raises:
-            ValueError: A shape does not fit, or there are labels, from which nothing is learned here.
+            ValueError: A shape does not fit, or there are labels.
         """
+        if labels is not None:
+            raise ValueError("The zero-shot detector takes no labels: nothing is learned here.")
         config = self.config
         expected = (config.video_dim, config.text_dim)
         if (video_features.shape[-1], text_features.shape[-1]) != expected:
