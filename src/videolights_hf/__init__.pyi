@@ -4,6 +4,7 @@ from .backbones.clip import ClipBackbone
 from .backbones.features import VideoFeatures
 from .backbones.registry import register_backbone
 from .backbones.runner import VideoEncoder
+from .backbones.similarity import SimilarityBackbone
 from .backbones.slowfast import SlowFastBackbone
 from .backbones.slowfast_configuration import VideoLightsSlowFastConfig
 from .backbones.slowfast_network import VideoLightsSlowFastModel
@@ -18,6 +19,7 @@ from .models.qd_detr.configuration import QDDetrConfig
 from .models.qd_detr.modeling import QDDetrForMomentRetrieval, QDDetrModel
 from .models.tr_detr.configuration import TRDetrConfig
 from .models.tr_detr.modeling import TRDetrForMomentRetrieval, TRDetrModel
+from .inference.zero_shot import zero_shot_pipeline
 from .models.videolights.configuration import VideoLightsConfig
 from .models.videolights.loss import VideoLightsLoss
 from .models.videolights.modeling import (
@@ -26,6 +28,8 @@ from .models.videolights.modeling import (
     VideoLightsPreTrainedModel,
 )
 from .models.videolights.outputs import VideoLightsModelOutput, VideoLightsMomentRetrievalOutput
+from .models.zero_shot.configuration import ZeroShotConfig
+from .models.zero_shot.modeling import ZeroShotForMomentRetrieval
 from .video.reader import VideoSource
 from .visualization.moments import plot_moments
 
@@ -44,6 +48,7 @@ __all__ = [
     "QDDetrConfig",
     "QDDetrForMomentRetrieval",
     "QDDetrModel",
+    "SimilarityBackbone",
     "SlowFastBackbone",
     "TRDetrConfig",
     "TRDetrForMomentRetrieval",
@@ -62,9 +67,12 @@ __all__ = [
     "VideoLightsSlowFastModel",
     "VideoMomentRetrievalPipeline",
     "VideoSource",
+    "ZeroShotConfig",
+    "ZeroShotForMomentRetrieval",
     "convert_checkpoint",
     "convert_slowfast_checkpoint",
     "convert_to_release",
     "plot_moments",
     "register_backbone",
+    "zero_shot_pipeline",
 ]

@@ -168,7 +168,7 @@ def test_a_broken_checkpoint_is_one_line(model, video, tmp_path):
     broken = tmp_path / "broken"
     shutil.copytree(model, broken)
     (broken / "model.safetensors").write_bytes(b"\x10\0\0\0\0\0\0\0not safetensors")
-    assert_fails(run(video, "a dog", "--model", str(broken)), "cannot be loaded")
+    assert_fails(run(video, "a dog", "--model", str(broken)), "damaged or cut short")
 
 
 def test_a_broken_config_is_one_line(model, video, tmp_path):
