@@ -13,13 +13,13 @@ from .convert.checkpoints import convert_checkpoint, convert_to_release
 from .inference.moments import Moment, MomentResult, MomentSelection
 from .inference.pipeline import VideoMomentRetrievalPipeline
 from .inference.processing import VideoLightsProcessor
+from .inference.zero_shot import zero_shot_pipeline
 from .models.moment_detr.configuration import MomentDetrConfig
 from .models.moment_detr.modeling import MomentDetrForMomentRetrieval, MomentDetrModel
 from .models.qd_detr.configuration import QDDetrConfig
 from .models.qd_detr.modeling import QDDetrForMomentRetrieval, QDDetrModel
 from .models.tr_detr.configuration import TRDetrConfig
 from .models.tr_detr.modeling import TRDetrForMomentRetrieval, TRDetrModel
-from .inference.zero_shot import zero_shot_pipeline
 from .models.videolights.configuration import VideoLightsConfig
 from .models.videolights.loss import VideoLightsLoss
 from .models.videolights.modeling import (
