@@ -203,12 +203,12 @@ class TestBackbone:
     def test_it_is_known_with_its_dims(self, slowfast):
         assert get_backbone_class("slowfast") is SlowFastBackbone
         assert (slowfast.video_dim, slowfast.text_dim, slowfast.frames_per_clip) == (80, None, 8)
-        assert slowfast.requirement == FrameRequirement(32, 8)
+        assert slowfast.requirement == FrameRequirement(32, 8, "30fps")
 
     def test_the_default_asks_for_32_frames_of_224_pixels(self):
         with torch.device("meta"):
             backbone = SlowFastBackbone(VideoLightsSlowFastModel(VideoLightsSlowFastConfig()))
-        assert backbone.requirement == FrameRequirement(224, 32)
+        assert backbone.requirement == FrameRequirement(224, 32, "30fps")
         assert backbone.video_dim == 2304
 
     def test_frames_are_scaled_and_normalized_by_the_published_constants(self, slowfast, frames):

@@ -16,7 +16,7 @@ import torch
 from transformers import PreTrainedModel
 
 from ..common.loading import find_model
-from ..video.reader import FrameRequirement
+from ..video.sampling import FrameRequirement, Sampling
 
 Model = TypeVar("Model", bound=PreTrainedModel)
 AnyBackbone = TypeVar("AnyBackbone", bound="FeatureBackbone")
@@ -32,6 +32,7 @@ class FeatureBackbone(ABC):
         text_dim: Width of its token features, or `None` if it has no text encoder.
         frame_size: Side in pixels of the square frames that it takes.
         frames_per_clip: Frames that it looks at in each clip.
+        sampling: Which frames of a clip: `"even"`, or `"30fps"`, as the published SlowFast features were made.
         batch_size: Clips or sentences per forward pass. It may be set at any time.
         default_checkpoint: Hub id or address of the checkpoint that is used where none is named, if there is one.
     """
@@ -41,13 +42,14 @@ class FeatureBackbone(ABC):
     text_dim: int | None
     frame_size: int
     frames_per_clip: int = 1
+    sampling: Sampling = "even"
     batch_size: int = 64
     default_checkpoint: ClassVar[str | None] = None
 
     @property
     def requirement(self) -> FrameRequirement:
         """What it asks of the video reader."""
-        return FrameRequirement(self.frame_size, self.frames_per_clip)
+        return FrameRequirement(self.frame_size, self.frames_per_clip, self.sampling)
 
     @abstractmethod
     def encode_frames(self, frames: np.ndarray) -> np.ndarray:
@@ -101,6 +103,11 @@ class FeatureBackbone(ABC):
         """
         if os.path.isabs(name_or_path) and not os.path.exists(name_or_path):
             raise FileNotFoundError(f"There is no folder {name_or_path}.")
+
+    @classmethod
+    def sampling_of(cls, name_or_path: str, **hub_kwargs: Any) -> Sampling | None:
+        """The `sampling` of a checkpoint, without loading its weights; `None` if that cannot be told offline."""
+        return cls.sampling
 
     @classmethod
     @abstractmethod

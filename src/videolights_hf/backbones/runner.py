@@ -85,7 +85,10 @@ class VideoEncoder:
             present: _Encoding | None = None
             for event in decoder:
                 if present is None:
-                    present = _Encoding({backbone.name: [] for backbone in self.backbones})
+                    present = _Encoding(
+                        rows={backbone.name: [] for backbone in self.backbones},
+                        frame_sampling={backbone.name: backbone.sampling for backbone in self.backbones},
+                    )
                     waiting.append(present)
                 if isinstance(event, VideoOpened):
                     present.opened = event
@@ -112,6 +115,7 @@ class _Encoding:
     """A video whose features are being computed."""
 
     rows: dict[str, list[np.ndarray]]
+    frame_sampling: dict[str, str]
     opened: VideoOpened | None = None
     is_closed: bool = False
     error: Exception | None = None
@@ -125,7 +129,7 @@ class _Encoding:
         if self.num_queued or self.opened is None:
             return None
         features = {name: np.stack(rows) for name, rows in self.rows.items()}
-        return VideoFeatures(features, duration=self.opened.duration, clip_length=self.opened.clip_length)
+        return VideoFeatures(features, self.opened.duration, self.opened.clip_length, self.frame_sampling)
 
 
 def _finished(waiting: deque[_Encoding]) -> Iterator[VideoFeatures | Exception]:

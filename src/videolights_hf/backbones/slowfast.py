@@ -10,7 +10,9 @@ import torch
 
 from ..common.batches import iterate_batches
 from ..common.loading import load_complete_model
+from ..video.sampling import Sampling
 from .base import ModelBackbone
+from .slowfast_configuration import VideoLightsSlowFastConfig
 from .slowfast_network import VideoLightsSlowFastModel
 from .slowfast_weights import PUBLIC_WEIGHTS, fetch_public_weights, find_public_weights, load_slowfast_weights
 
@@ -35,6 +37,7 @@ class SlowFastBackbone(ModelBackbone[VideoLightsSlowFastModel]):
         self.frame_size = model.config.image_size
         self.frames_per_clip = model.config.num_frames
         self.video_dim = model.config.feature_size
+        self.sampling = model.config.frame_sampling
 
     @torch.inference_mode()
     def encode_frames(self, frames: np.ndarray) -> np.ndarray:
@@ -66,6 +69,19 @@ class SlowFastBackbone(ModelBackbone[VideoLightsSlowFastModel]):
             )
         elif not os.path.isfile(name_or_path):
             super().find(name_or_path, **hub_kwargs)
+
+    @classmethod
+    def sampling_of(cls, name_or_path: str, **hub_kwargs: Any) -> Sampling | None:
+        """See [`FeatureBackbone.sampling_of`]."""
+        if name_or_path == cls.default_checkpoint or os.path.isfile(name_or_path):
+            return VideoLightsSlowFastConfig().frame_sampling
+        try:
+            config = VideoLightsSlowFastConfig.from_pretrained(
+                name_or_path, **{**hub_kwargs, "local_files_only": True}
+            )
+        except OSError:
+            return None
+        return config.frame_sampling
 
     @classmethod
     def _load(cls, name: str, dtype: torch.dtype, **hub_kwargs: Any) -> SlowFastBackbone:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any, Literal
+
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
 
 from ..models.configuration import reject_unknown_fields
+from ..video.sampling import UNMARKED_SAMPLING
 
 # A bottleneck has this many times fewer channels than its output.
 EXPANSION = 4
@@ -29,6 +32,9 @@ class VideoLightsSlowFastConfig(PreTrainedConfig):
         norm_eps: Added to the variances.
         image_mean: Mean of the training pixels, scaled to [0, 1].
         image_std: Their standard deviation.
+        frame_sampling: Which frames of a clip are looked at: `"30fps"`, as the published features were made, or
+            `"even"`, spread evenly over the clip (`video/sampling.py`). Folders that were saved before this field
+            existed are loaded as `"even"`.
 
     Example:
 
@@ -56,6 +62,12 @@ class VideoLightsSlowFastConfig(PreTrainedConfig):
     norm_eps: float = 1e-5
     image_mean: float | int = 0.45
     image_std: float | int = 0.225
+    frame_sampling: Literal["even", "30fps"] = "30fps"
+
+    @classmethod
+    def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
+        """Read a saved configuration; one without `frame_sampling` is of the time when all was spread evenly."""
+        return super().from_dict({"frame_sampling": UNMARKED_SAMPLING, **config_dict}, **kwargs)
 
     def __post_init__(self, **kwargs):
         reject_unknown_fields(self, kwargs)

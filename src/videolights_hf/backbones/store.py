@@ -113,6 +113,35 @@ class BackboneStore:
             find_backbone(name, path, **arguments)
             self._found.add(name)
 
+    def check_sampling(self, frame_sampling: Mapping[str, str]) -> None:
+        """Check that features were made of the frames that the backbones look at.
+
+        Args:
+            frame_sampling: What is known of it, see [`VideoFeatures`].
+
+        Raises:
+            ValueError: A backbone looks at other frames.
+        """
+        for name, found in frame_sampling.items():
+            expected = self._sampling(name)
+            if expected is not None and found != expected:
+                raise ValueError(
+                    f"The features of the backbone {name!r} are of the frame sampling {found!r}, those of this model of "
+                    f"{expected!r}: extract them again with the model's backbone."
+                )
+
+    def _sampling(self, name: str) -> str | None:
+        if name in self._loaded:
+            return self._loaded[name].sampling
+        if name not in self.checkpoints:
+            return None
+        try:
+            path, arguments = self._locate(name)
+            return get_backbone_class(name, self._origins.get(name)).sampling_of(path, **arguments)
+        except (ValueError, OSError):
+            # Features can be used where their backbone cannot be run.
+            return None
+
     def to(self, device: str | torch.device | None = None, dtype: torch.dtype | None = None) -> None:
         """Run all backbones, also those loaded later, on this device and in this floating-point type."""
         self._device = device if device is not None else self._device

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -18,6 +18,13 @@ def convert_slowfast(
         ),
     ],
     output: Annotated[Path, typer.Argument(metavar="OUTPUT_DIR", help="The folder to write.")],
+    frame_sampling: Annotated[
+        Literal["30fps", "even"],
+        typer.Option(
+            help="Which frames of a clip the backbone looks at: 30fps, as the published features were made, or even, "
+            "spread evenly over the clip."
+        ),
+    ] = "30fps",
 ) -> None:
     """Convert the public weights of SlowFast 8x8 R50 to a backbone folder.
 
@@ -28,10 +35,12 @@ def convert_slowfast(
 
         videolights convert-slowfast SLOWFAST_8x8_R50.pkl slowfast-8x8-r50
     """
+    from videolights_hf.backbones.slowfast_configuration import VideoLightsSlowFastConfig
     from videolights_hf.backbones.slowfast_weights import convert_slowfast_checkpoint
 
     with quiet_transformers():
-        left_out = convert_slowfast_checkpoint(source, output)
+        config = VideoLightsSlowFastConfig(frame_sampling=frame_sampling)
+        left_out = convert_slowfast_checkpoint(source, output, config)
     if left_out:
         typer.echo(f"Left out {len(left_out)} tensors that the backbone does not use: {', '.join(left_out)}")
     typer.echo(f"Wrote {output}")

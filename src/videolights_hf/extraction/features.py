@@ -9,7 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from ..backbones.features import VideoFeatures
+from ..common.files import read_json_object
 from ..data.features import FeatureFileError, feature_files, read_features
+from ..video.sampling import UNMARKED_SAMPLING
+from .store import SETTINGS_FILE
 
 DURATION_KEY = "duration"
 CLIP_LENGTH_KEY = "clip_length"
@@ -58,8 +61,11 @@ def load_video_features(
         ]
     if not backbones:
         raise ValueError(f"{os.fspath(output_dir)} holds no video features: name the output folder of an extraction.")
-    features, times = {}, {}
+    features, times, sampling = {}, {}, {}
     for name in backbones:
+        settings = read_json_object(video_feature_folder(output_dir, name) / SETTINGS_FILE)
+        if settings is not None:
+            sampling[name] = str(settings.get("sampling", UNMARKED_SAMPLING))
         (path,) = feature_files(video_feature_folder(output_dir, name), vid, (("{id}",),))
         features[name] = read_features(path)
         times[path] = (_seconds(path, DURATION_KEY), _seconds(path, CLIP_LENGTH_KEY))
@@ -67,7 +73,7 @@ def load_video_features(
         listed = ", ".join(f"{path} {duration:g} s" for path, (duration, _) in times.items())
         raise ValueError(f"These files are not of the same video and clip length: {listed}. Extract them again.")
     duration, clip_length = next(iter(times.values()))
-    return VideoFeatures(features, duration=duration, clip_length=clip_length)
+    return VideoFeatures(features, duration, clip_length, sampling)
 
 
 def _seconds(path: Path, key: str) -> float:

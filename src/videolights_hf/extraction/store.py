@@ -11,11 +11,12 @@ import numpy as np
 
 from ..common.files import remove_leftovers, written_aside
 from ..common.settings import SettingsMismatchError, keep_settings
+from ..video.sampling import UNMARKED_SAMPLING
 
 SETTINGS_FILE = "extraction.json"
 DTYPES = ("float16", "float32")
 # Before it was stored, frames were always spread evenly over their clip.
-_DEFAULTS = {"sampling": "even"}
+_DEFAULTS = {"sampling": UNMARKED_SAMPLING}
 
 
 class FeatureFolder:

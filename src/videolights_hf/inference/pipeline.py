@@ -264,6 +264,7 @@ class VideoMomentRetrievalPipeline(Pipeline):
         # By its attributes: code loaded with a checkpoint may hold a second copy of the class.
         if not hasattr(video, "num_clips"):
             video = self.processor.encode_video(video, fps, show_progress=_shows_progress(show_progress))
+        self.processor.check_frame_sampling(video)
         check_duration(video.num_clips, video.clip_length, video.duration)
         num_clips, duration = video.num_clips, video.duration
         if inputs["audio"] is not None:

@@ -21,7 +21,8 @@ from ..backbones.runner import VideoEncoder
 from ..backbones.store import BackboneStore
 from ..hub.code import AUTO_PROCESSOR
 from ..hub.push import push_saved_folder
-from ..video.reader import VideoInput, VideoReader, clip_grid
+from ..video.reader import VideoInput, VideoReader
+from ..video.sampling import count_clips
 from .inputs import is_one_video, make_text_batch, make_video_batch, pair_up
 from .moments import MomentPrediction, MomentSelection, post_process_outputs
 
@@ -176,6 +177,14 @@ class VideoLightsProcessor(ProcessorMixin):
         wanted = [*(self.video_backbones if video else []), *(self.text_backbones if text else [])]
         self._backbones.find(name for name, _ in wanted)
 
+    def check_frame_sampling(self, video: VideoFeatures) -> None:
+        """Check that features were made of the frames that the processor's backbones look at, where that is known.
+
+        Raises:
+            ValueError: They were not.
+        """
+        self._backbones.check_sampling(video.frame_sampling)
+
     def to(self, device: str | torch.device | None = None, dtype: torch.dtype | None = None) -> VideoLightsProcessor:
         """Run the backbones, now loaded or later, on this device and in this floating-point type."""
         self._backbones.to(device, dtype)
@@ -207,12 +216,13 @@ class VideoLightsProcessor(ProcessorMixin):
         self.find_backbones(text=False)
         backbones = [self.get_backbone(name) for name, _ in self.video_backbones]
         encoder = VideoEncoder(backbones, self.clip_length)
-        total = len(backbones) * clip_grid(reader.metadata.duration, self.clip_length)[0]
+        duration = reader.metadata.duration
+        total = sum(count_clips(backbone.requirement, duration, self.clip_length) for backbone in backbones)
         with logging.tqdm(total=total, unit="clip", desc="Encoding video", disable=not show_progress) as progress:
             (result,) = encoder.encode([reader], on_progress=progress.update)
         if isinstance(result, Exception):
             raise result
-        return result
+        return result.with_shared_clips() if result.clip_length < self.clip_length else result
 
     def encode_text(self, sentences: str | Sequence[str]) -> list[dict[str, np.ndarray]]:
         """Token features of sentences from every text encoder.
@@ -288,7 +298,10 @@ class VideoLightsProcessor(ProcessorMixin):
     def _features_of(self, video: Any, fps: float | None) -> Mapping[str, Any]:
         if isinstance(video, Mapping):
             return video
-        return (video if isinstance(video, VideoFeatures) else self.encode_video(video, fps)).features
+        if isinstance(video, VideoFeatures):
+            self.check_frame_sampling(video)
+            return video.features
+        return self.encode_video(video, fps).features
 
     def _token_features_of(self, text: Any) -> list[Mapping[str, Any]]:
         sentences: list[Any] = [text] if isinstance(text, (str, Mapping)) else list(text)

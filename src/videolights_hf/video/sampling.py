@@ -29,6 +29,9 @@ import numpy as np
 
 Sampling: TypeAlias = Literal["even", "30fps"]
 
+# How frames were sampled where features, or a backbone, do not tell.
+UNMARKED_SAMPLING: Sampling = "even"
+
 # A video shorter than one clip and this many seconds is cut into shorter clips (released feature extraction).
 SHORT_VIDEO_MARGIN = Fraction(1, 10)
 RELEASE_RATE = 30
