@@ -113,6 +113,9 @@ class TestModel:
             ({"fusion_kernel_size": 4}, "must be odd"),
             ({"image_std": 0.0}, "`image_std` must be positive"),
             ({"alpha": 0}, "`alpha` must be positive"),
+            ({"hidden_sizes": [16, 32, 48, 10**9]}, "integers up to 65536"),
+            ({"depths": [1, 1, 1, 60_000]}, "at most 1000 blocks"),
+            ({"image_size": 10**6}, "positive and at most 65536"),
         ],
     )
     def test_sizes_that_do_not_fit_are_refused(self, settings, message):
@@ -259,7 +262,7 @@ class TestBackbone:
 
 
 def test_a_misspelt_field_is_refused_with_the_nearest_one():
-    with pytest.raises(ValueError, match=r"no field `depth`\. Did you mean `depths`"):
+    with pytest.raises(ValueError, match=r"no field .depth.\. Did you mean .depths."):
         VideoLightsSlowFastConfig(depth=[1])
 
 

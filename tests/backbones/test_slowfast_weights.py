@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from tests.support.tiny_backbones import make_tiny_slowfast, tiny_slowfast_config
 from videolights_hf import SlowFastBackbone, VideoLightsSlowFastConfig, convert_slowfast_checkpoint
+from videolights_hf.backbones import slowfast_configuration
 from videolights_hf.backbones.slowfast_weights import (
     convert_slowfast_state_dict,
     read_slowfast_checkpoint,
@@ -388,16 +389,16 @@ class TestSafety:
 
 class TestCommand:
     def test_it_writes_a_folder_and_names_what_was_left_out(self, tmp_path, monkeypatch):
-        import videolights_hf.backbones.slowfast_weights as module
-
         tiny = make_tiny_slowfast()
-        monkeypatch.setattr(module, "VideoLightsSlowFastConfig", tiny_slowfast_config)
+        monkeypatch.setattr(slowfast_configuration, "VideoLightsSlowFastConfig", tiny_slowfast_config)
         (tmp_path / "slowfast.pkl").write_bytes(pickle.dumps({"blobs": weights_of(tiny, "caffe2")}))
-        result = CliRunner().invoke(app, ["convert-slowfast", str(tmp_path / "slowfast.pkl"), str(tmp_path / "out")])
+        command = ["convert-slowfast", str(tmp_path / "slowfast.pkl"), str(tmp_path / "out")]
+        result = CliRunner().invoke(app, [*command, "--frame-sampling", "even"])
         assert result.exit_code == 0, result.output
         assert "Left out 5 tensors" in result.output
         assert "pred_w" in result.output
-        assert SlowFastBackbone.from_pretrained(tmp_path / "out").video_dim == 80
+        backbone = SlowFastBackbone.from_pretrained(tmp_path / "out")
+        assert (backbone.video_dim, backbone.sampling) == (80, "even")
 
     def test_a_file_that_does_not_fit_ends_with_one_line(self, tmp_path):
         (tmp_path / "page.pkl").write_text("<html>")

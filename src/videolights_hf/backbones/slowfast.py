@@ -79,7 +79,8 @@ class SlowFastBackbone(ModelBackbone[VideoLightsSlowFastModel]):
             config = VideoLightsSlowFastConfig.from_pretrained(
                 name_or_path, **{**hub_kwargs, "local_files_only": True}
             )
-        except OSError:
+        # What is wrong with it is told where it is loaded.
+        except Exception:
             return None
         return config.frame_sampling
 

@@ -1,7 +1,5 @@
 """Configuration of SlowFast (Feichtenhofer et al., 2019, arXiv 1812.03982)."""
 
-from __future__ import annotations
-
 from typing import Any, Literal
 
 from huggingface_hub.dataclasses import strict
@@ -12,6 +10,9 @@ from ..video.sampling import UNMARKED_SAMPLING
 
 # A bottleneck has this many times fewer channels than its output.
 EXPANSION = 4
+# A damaged file may ask for sizes that fit into no memory.
+_MAX_SIZE = 65_536
+_MAX_BLOCKS = 1_000
 
 
 @strict
@@ -76,11 +77,11 @@ class VideoLightsSlowFastConfig(PreTrainedConfig):
     def validate_sizes(self):
         """Sizes are positive, and divide as the two paths need it."""
         for field in ("num_frames", "image_size", "alpha", "beta_inverse", "fusion_channel_ratio", "image_std"):
-            if not getattr(self, field) > 0:
-                raise ValueError(f"`{field}` must be positive, got {getattr(self, field)}.")
-        if self.embedding_size <= 0 or self.embedding_size % self.beta_inverse:
+            if not 0 < getattr(self, field) <= _MAX_SIZE:
+                raise ValueError(f"`{field}` must be positive and at most {_MAX_SIZE}, got {getattr(self, field)}.")
+        if not 0 < self.embedding_size <= _MAX_SIZE or self.embedding_size % self.beta_inverse:
             raise ValueError(
-                f"`embedding_size` must be a multiple of `beta_inverse` ({self.beta_inverse}), "
+                f"`embedding_size` must be a multiple of `beta_inverse` ({self.beta_inverse}) up to {_MAX_SIZE}, "
                 f"got {self.embedding_size}."
             )
         if any(size % (EXPANSION * self.beta_inverse) for size in self.hidden_sizes):
@@ -97,11 +98,13 @@ class VideoLightsSlowFastConfig(PreTrainedConfig):
         if not self.depths or len({len(sizes) for sizes in stages.values()}) > 1:
             raise ValueError(f"One size per stage is needed, for the same number of stages, got {stages}.")
         for field, sizes in stages.items():
-            if not all(isinstance(size, int) and size > 0 for size in sizes):
-                raise ValueError(f"`{field}` must hold positive integers, got {sizes}.")
+            if not all(isinstance(size, int) and 0 < size <= _MAX_SIZE for size in sizes):
+                raise ValueError(f"`{field}` must hold positive integers up to {_MAX_SIZE}, got {sizes}.")
+        if sum(self.depths) > _MAX_BLOCKS:
+            raise ValueError(f"`depths` must add up to at most {_MAX_BLOCKS} blocks, got {sum(self.depths)}.")
         kernels = (self.fusion_kernel_size, *self.slow_temporal_kernel_sizes)
-        if not all(size > 0 and size % 2 for size in kernels):
-            raise ValueError(f"Temporal kernel sizes must be odd, got {kernels}.")
+        if not all(0 < size <= _MAX_SIZE and size % 2 for size in kernels):
+            raise ValueError(f"Temporal kernel sizes must be odd and at most {_MAX_SIZE}, got {kernels}.")
 
     @property
     def feature_size(self) -> int:

@@ -20,6 +20,7 @@ from .ids import is_plain_name
 Model = TypeVar("Model", bound=PreTrainedModel)
 
 _LISTED = 3
+_MAX_REASON = 300
 _WEIGHT_FILES = ("*.safetensors", "*.bin", "*.index.json")
 
 
@@ -57,9 +58,9 @@ def load_complete_model(
         raise
     # What a damaged file raises depends on the libraries below.
     except Exception as error:
-        lines = str(error).strip().splitlines() or ["no message"]
+        reason = " ".join(str(error).split())[:_MAX_REASON]
         raise OSError(
-            f"The files of {name} are damaged or cut short ({type(error).__name__}: {lines[0]}). Download them again."
+            f"The files of {name} are damaged or cut short ({type(error).__name__}: {reason}). Download them again."
         ) from error
     # With `output_loading_info`, which its signature does not tell, `from_pretrained` gives a pair.
     model, info = cast("tuple[Model, dict[str, Any]]", loaded)
