@@ -131,7 +131,6 @@ def test_if_nothing_at_all_has_features_that_is_an_error(run, folder):
     ("arguments", "message"),
     [
         (["--backbone", "clap"], "Unknown backbone 'clap'. Did you mean 'clip'?"),
-        (["--backbone", "clip", "--backbone", "slowfast"], "'slowfast' has no default checkpoint"),
         (["--backbone", "clip="], "NAME=PATH_OR_ID"),
         (["--backbone", "clip", "--backbone", "clip=/x"], "given twice"),
         (["--backbone-batch-size", "clip=0"], "--backbone-batch-size"),

@@ -7,6 +7,7 @@ import json
 import shutil
 
 import pytest
+import typer
 from transformers import pipeline
 from typer.testing import CliRunner
 
@@ -81,7 +82,9 @@ def generate(world, output, lines=None, annotated=True, models=None, backbones=T
 
 def run_training(*options):
     settings = [f"--set={name}={json.dumps(value)}" for name, value in SETTINGS.items()]
-    result = CliRunner().invoke(train.app, [*map(str, options), *settings])
+    app = typer.Typer()
+    app.command()(train.main)
+    result = CliRunner().invoke(app, [*map(str, options), *settings])
     assert result.exit_code == 0, result.output + str(result.exception)
 
 
