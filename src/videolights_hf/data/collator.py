@@ -18,12 +18,13 @@ class VideoLightsDataCollator:
     """Pads a list of items (from `FeatureDataset`, or dictionaries of the same layout) into one batch.
 
     An item holds `video_features` (L, Dv), `text_features` (N, Dt), optionally `audio_features` (L, Da), and
-    optionally `labels` with `spans` (K, 2), `saliency` (L,), `positive_clips` (P,) and `negative_clips` (P,).
+    optionally `labels` with `spans` (K, 2), `saliency` (L,), `positive_clips` (P,) and `negative_clips` (P,), and
+    `relevant_clips` (L,).
 
     The batch holds `video_features` (B, L, Dv), `video_attention_mask` (B, L) of ones and zeros, `text_features`
     (B, N, Dt), `text_attention_mask` (B, N), `audio_features` (B, L, Da) if the items have them, and, where every item is
     labeled, `labels`: `spans` (B, K, 2), `span_mask` (B, K) bool, `saliency` (B, L), zero on padding,
-    `positive_clips` and `negative_clips` (B, P). K is at least one: a batch of highlight-only rows has one span of
+    `positive_clips` and `negative_clips` (B, P), `relevant_clips` (B, L). K is at least one: a batch of highlight-only rows has one span of
     zeros whose mask is False.
 
     Args:
@@ -78,6 +79,8 @@ def collate_labels(labels: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tenso
     spans, span_mask = _pad([row["spans"] for row in labels], minimum=1)
     saliency, _ = _pad([row["saliency"] for row in labels])
     collated = {"spans": spans, "span_mask": span_mask, "saliency": saliency}
+    if _all_or_none(labels, "relevant_clips"):
+        collated["relevant_clips"], _ = _pad([row["relevant_clips"] for row in labels])
     if _all_or_none(labels, "positive_clips"):
         pairs = max(len(row["positive_clips"]) for row in labels)
         for key in ("positive_clips", "negative_clips"):

@@ -32,7 +32,7 @@ from .tables import (
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from ..models.videolights.configuration import VideoLightsConfig
+    from ..models.configuration import DetectorConfig
 
 
 class _BareItem(TypedDict):
@@ -90,7 +90,7 @@ class ItemBuilder:
     _verified: set[tuple[str, str]] = field(default_factory=set, init=False, repr=False, compare=False)
 
     @classmethod
-    def from_config(cls, config: VideoLightsConfig, training: bool = False, seed: int = 2018) -> ItemBuilder:
+    def from_config(cls, config: DetectorConfig, training: bool = False, seed: int = 2018) -> ItemBuilder:
         """A builder of what the model with this config takes."""
         return cls(
             video_backbones=tuple((name, width) for name, width in config.video_backbones),
@@ -301,7 +301,7 @@ class FeatureDataset(EpochCounter, TorchDataset):
         cls,
         tables: Mapping[str, Dataset],
         split: str,
-        config: VideoLightsConfig,
+        config: DetectorConfig,
         training: bool = False,
         seed: int = 2018,
         domain: str | None = None,

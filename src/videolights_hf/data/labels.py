@@ -14,6 +14,7 @@ every machine, in every process and with any number of data loader workers.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypedDict
 
@@ -35,11 +36,13 @@ class SaliencyLabels(NamedTuple):
         saliency: Shape (num_clips,), from 0 to `MAX_SALIENCY`.
         positive_clips: (P,) the clip of each pair that must score higher.
         negative_clips: (P,) the clip of each pair that must score lower.
+        relevant_clips: (num_clips,) bool, the clips that belong to the query; by default those of positive saliency.
     """
 
     saliency: np.ndarray
     positive_clips: np.ndarray
     negative_clips: np.ndarray
+    relevant_clips: np.ndarray | None = None
 
 
 class Labels(TypedDict):
@@ -50,12 +53,14 @@ class Labels(TypedDict):
         saliency: float32 (num_clips,), from 0 to `MAX_SALIENCY`.
         positive_clips: int64 (P,).
         negative_clips: int64 (P,).
+        relevant_clips: float32 (num_clips,), 1 for the clips that belong to the query, which TR-DETR's loss reads.
     """
 
     spans: np.ndarray
     saliency: np.ndarray
     positive_clips: np.ndarray
     negative_clips: np.ndarray
+    relevant_clips: np.ndarray
 
 
 def draw_generator(seed: int, epoch: int, qid: int | str, purpose: str = "labels") -> np.random.Generator:
@@ -120,7 +125,9 @@ def graded_saliency(annotation: Mapping[str, Any], axis: TimeAxis, rng: np.rando
         negatives.append(rng.choice(irrelevant))
     else:
         positives, negatives = positives * 2, negatives * 2
-    return SaliencyLabels(saliency, np.asarray(positives), np.asarray(negatives))
+    # Whatever their scores.
+    relevant_clips = np.isin(np.arange(axis.num_clips), relevant)
+    return SaliencyLabels(saliency, np.asarray(positives), np.asarray(negatives), relevant_clips)
 
 
 def window_saliency(annotation: Mapping[str, Any], axis: TimeAxis, rng: np.random.Generator) -> SaliencyLabels:
@@ -144,12 +151,15 @@ def window_saliency(annotation: Mapping[str, Any], axis: TimeAxis, rng: np.rando
 def annotators_saliency(annotation: Mapping[str, Any], axis: TimeAxis, rng: np.random.Generator) -> SaliencyLabels:
     """TVSum: the annotators' scores (1 to 5) less one, summed over the annotators and scaled to `MAX_SALIENCY`.
 
-    Cut or zero-padded to the clips. One pair: the clips with the highest and the lowest saliency.
+    Cut or zero-padded to the clips. One pair: the clips with the highest and the lowest saliency. Half of the clips,
+    those of the highest saliency, are relevant.
     """
     label = np.asarray(annotation["label"], dtype=np.float64)
     highest_sum = 4 * label.shape[1]
     saliency = _fit_clips((label - 1).sum(axis=1) / highest_sum * MAX_SALIENCY, axis)
-    return SaliencyLabels(saliency, *_highest_and_lowest(saliency))
+    relevant_clips = np.zeros(axis.num_clips, dtype=bool)
+    relevant_clips[np.argsort(saliency)[-math.ceil(axis.num_clips / 2) :]] = True
+    return SaliencyLabels(saliency, *_highest_and_lowest(saliency), relevant_clips)
 
 
 def binary_saliency(annotation: Mapping[str, Any], axis: TimeAxis, rng: np.random.Generator) -> SaliencyLabels:
@@ -214,10 +224,11 @@ def make_labels(
     if axis.num_clips < 1:
         raise ValueError(f"Query {annotation.get('qid')!r}: a video needs at least one clip, got {axis.num_clips}.")
     spans = span_targets(annotation.get("relevant_windows"), axis, rng, max_windows)
-    saliency, positives, negatives = LABEL_RULES[label_rule](annotation, axis, rng)
+    saliency, positives, negatives, relevant_clips = LABEL_RULES[label_rule](annotation, axis, rng)
     return {
         "spans": spans,
         "saliency": saliency.astype(np.float32),
         "positive_clips": positives.astype(np.int64),
         "negative_clips": negatives.astype(np.int64),
+        "relevant_clips": (saliency > 0 if relevant_clips is None else relevant_clips).astype(np.float32),
     }

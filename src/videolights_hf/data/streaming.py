@@ -20,7 +20,7 @@ from .labels import draw_generator
 from .tables import QUERIES, VIDEOS, annotation_columns, row_to_annotation
 
 if TYPE_CHECKING:
-    from ..models.videolights.configuration import VideoLightsConfig
+    from ..models.configuration import DetectorConfig
 
 
 class RowGroup(NamedTuple):
@@ -132,7 +132,7 @@ class StreamingFeatureDataset(EpochCounter, IterableDataset):
         cls,
         path: str | os.PathLike,
         split: str,
-        config: VideoLightsConfig,
+        config: DetectorConfig,
         training: bool = False,
         seed: int = 2018,
         domain: str | None = None,

@@ -18,7 +18,7 @@ from transformers.trainer_utils import EvalLoopOutput
 from ..common.time_axis import QueryWindow
 from ..inference.moments import MomentSelection
 from ..metrics import SplitOutputs, submission_rows
-from ..models.videolights.configuration import VideoLightsConfig
+from ..models.configuration import DetectorConfig
 from .arguments import VideoLightsTrainingArguments
 from .averaging import WeightAverage
 from .evaluation import DivergedError, check_metric, check_scorable, write_and_score
@@ -207,7 +207,7 @@ class EvaluatingTrainer(PublishingTrainer):
             raise ValueError("`output_dir` is not set.")
         return Path(self.args.output_dir)
 
-    def _model_config(self) -> VideoLightsConfig:
+    def _model_config(self) -> DetectorConfig:
         return self.accelerator.unwrap_model(self.model).config
 
 

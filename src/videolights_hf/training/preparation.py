@@ -9,13 +9,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from transformers import AutoConfig
+
 from ..common.loading import load_complete_model
 from ..data.dataset import table_backbones
 from ..data.provenance import read_backbone_checkpoints
 from ..data.tables import AUDIO, VIDEO_PREFIX, VIDEOS, load_feature_dataset
 from ..inference.processing import VideoLightsProcessor
-from ..models.videolights.configuration import VideoLightsConfig
-from ..models.videolights.modeling import VideoLightsForMomentRetrieval
+from ..models.configuration import DetectorConfig
+from ..models.detector import DetectorForMomentRetrieval
+from ..models.families import CONFIGS, model_class
 from .recipes import Recipe
 
 if TYPE_CHECKING:
@@ -62,7 +65,7 @@ class RunData:
         return self.tables if self.eval_tables is None else self.eval_tables
 
 
-def fit_config_to_data(recipe: Recipe, tables: Mapping[str, Dataset]) -> VideoLightsConfig:
+def fit_config_to_data(recipe: Recipe, tables: Mapping[str, Dataset]) -> DetectorConfig:
     """The recipe's model, with the backbone and audio widths of the data.
 
     Raises:
@@ -87,7 +90,7 @@ def fit_config_to_data(recipe: Recipe, tables: Mapping[str, Dataset]) -> VideoLi
     return recipe.model_config(**fitted)
 
 
-def build_model(config: VideoLightsConfig, init_from: str | Path | None = None) -> VideoLightsForMomentRetrieval:
+def build_model(config: DetectorConfig, init_from: str | Path | None = None) -> DetectorForMomentRetrieval:
     """A new model, or one with the weights of a checkpoint.
 
     Args:
@@ -100,7 +103,7 @@ def build_model(config: VideoLightsConfig, init_from: str | Path | None = None) 
         OSError: There is no such checkpoint, or its weights are incomplete, damaged or not finite.
     """
     if init_from is None:
-        return VideoLightsForMomentRetrieval(config)
+        return model_class(config)(config)
     trained = load_model(init_from)
     for name in ("video_backbones", "text_backbones", "audio_dim"):
         if getattr(trained.config, name) != getattr(config, name):
@@ -108,7 +111,7 @@ def build_model(config: VideoLightsConfig, init_from: str | Path | None = None) 
                 f"{init_from} was trained with the {name} {getattr(trained.config, name)}, this run has "
                 f"{getattr(config, name)}: features and their order must be the same."
             )
-    model = VideoLightsForMomentRetrieval(config)
+    model = model_class(config)(config)
     weights, wanted = trained.state_dict(), model.state_dict()
     shared = {name: value for name, value in weights.items() if name in wanted}
     other = [name for name, value in shared.items() if value.shape != wanted[name].shape]
@@ -121,19 +124,23 @@ def build_model(config: VideoLightsConfig, init_from: str | Path | None = None) 
     return model
 
 
-def load_model(checkpoint: str | Path) -> VideoLightsForMomentRetrieval:
+def load_model(checkpoint: str | Path) -> DetectorForMomentRetrieval:
     """A trained model, with all of its weights.
 
     Raises:
+        ValueError: It is no detector of this package.
         OSError: There is no such checkpoint, or its weights are incomplete, damaged or not finite.
     """
     if Path(checkpoint).is_dir() and not Path(checkpoint, "config.json").is_file():
         raise FileNotFoundError(f"{checkpoint} is not a model folder: it has no config.json.")
-    return load_complete_model(VideoLightsForMomentRetrieval, checkpoint)
+    config = AutoConfig.from_pretrained(checkpoint)
+    if config.model_type not in CONFIGS:
+        raise ValueError(f"{checkpoint} is a model of the type {config.model_type!r}, which finds no moments.")
+    return load_complete_model(model_class(config), checkpoint)
 
 
 def make_processor(
-    config: VideoLightsConfig, backbone_checkpoints: Mapping[str, str] | None = None
+    config: DetectorConfig, backbone_checkpoints: Mapping[str, str] | None = None
 ) -> VideoLightsProcessor:
     """The processor of a model, with the backbones that computed its training features.
 

@@ -47,10 +47,14 @@ def fields_of(section: str) -> dict[str, Any]:
     if section == "model":
         from transformers import PreTrainedConfig
 
-        from ..models.videolights.configuration import VideoLightsConfig
+        from ..models.families import CONFIGS
 
-        names = VideoLightsConfig.__dataclass_fields__.keys() - PreTrainedConfig.__dataclass_fields__.keys()
-        return _types(VideoLightsConfig, names)
+        # Of all detectors: the configuration itself refuses a field that its detector does not have.
+        known: dict[str, Any] = {}
+        for config in CONFIGS.values():
+            names = config.__dataclass_fields__.keys() - PreTrainedConfig.__dataclass_fields__.keys()
+            known |= _types(config, names)
+        return dict(sorted(known.items()))
     if section == "training":
         from .arguments import VideoLightsTrainingArguments
 

@@ -27,7 +27,7 @@ from .recipe_fields import (
 )
 
 if TYPE_CHECKING:
-    from ..models.videolights.configuration import VideoLightsConfig
+    from ..models.configuration import DetectorConfig
     from .arguments import VideoLightsTrainingArguments
 
 RECIPE_FILE = "recipe.yaml"
@@ -42,11 +42,11 @@ class Recipe:
     Args:
         name: Path of the file below the packaged recipes, without its extension, or of the user's own file.
         description: One sentence.
-        variant: Features and defaults of the model, see `VideoLightsConfig.from_preset`.
-        dataset: Settings of the dataset, see `VideoLightsConfig.from_preset`.
+        variant: Which detector, with which features: a name in the `variants` of a configuration class.
+        dataset: Settings of the dataset, see `DetectorConfig.from_preset`.
         pretrained: Whether the run starts from a pretrained checkpoint.
         data: What the run takes from its feature dataset.
-        model: Fields of `VideoLightsConfig` that differ from the preset's.
+        model: Fields of the detector's configuration that differ from the preset's.
         training: Fields of `VideoLightsTrainingArguments` that differ from the defaults.
     """
 
@@ -59,7 +59,7 @@ class Recipe:
     model: Mapping[str, Any]
     training: Mapping[str, Any]
 
-    def model_config(self, **overrides: Any) -> VideoLightsConfig:
+    def model_config(self, **overrides: Any) -> DetectorConfig:
         """The model's configuration, with `overrides` on top of the recipe's fields.
 
         Raises:
@@ -67,10 +67,10 @@ class Recipe:
         """
         from huggingface_hub.errors import StrictDataclassError
 
-        from ..models.videolights.configuration import VideoLightsConfig
+        from ..models.families import config_from_preset
 
         try:
-            return VideoLightsConfig.from_preset(self.variant, self.dataset, **{**self.model, **overrides})
+            return config_from_preset(self.variant, self.dataset, **{**self.model, **overrides})
         except (StrictDataclassError, TypeError, AttributeError) as error:
             raise ValueError(f"Recipe {self.name}, model: {one_line(error)}") from error
 
@@ -100,7 +100,7 @@ def load_recipe(name: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     Args:
         name: A packaged recipe (see `list_recipes`), or the path of your own YAML file. In such a file, `extends`
             names the recipe that it starts from; the sections `data`, `model` and `training` hold fields of
-            `DataSettings`, `VideoLightsConfig` and `VideoLightsTrainingArguments`.
+            `DataSettings`, the detector's configuration and `VideoLightsTrainingArguments`.
         overrides: Settings on top, as `"key=value"` with a field of one of the sections and a value in YAML, such as
             `"learning_rate=2e-4"`. The section may be named, as in `"training.learning_rate=2e-4"`.
 

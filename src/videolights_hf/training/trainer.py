@@ -16,7 +16,7 @@ from transformers import EarlyStoppingCallback, IntervalStrategy, PrinterCallbac
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, TrainOutput, has_length
 
 from ..data.collator import VideoLightsDataCollator
-from ..models.videolights.modeling import VideoLightsForMomentRetrieval
+from ..models.detector import DetectorForMomentRetrieval
 from .arguments import VideoLightsTrainingArguments
 from .averaging import WeightAverage
 from .callbacks import EpochCallback, EvaluationEpochsCallback, ReadableLogCallback, WeightAverageCallback
@@ -92,7 +92,7 @@ class VideoLightsTrainer(EvaluatingTrainer):
 
     def __init__(
         self,
-        model: VideoLightsForMomentRetrieval,
+        model: DetectorForMomentRetrieval,
         args: VideoLightsTrainingArguments,
         train_dataset: Dataset | None = None,
         eval_dataset: Dataset | dict[str, Dataset] | None = None,
