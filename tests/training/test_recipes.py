@@ -66,6 +66,40 @@ def test_recipe_has_the_published_numbers(name, expected):
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
+        ("qvhighlights/moment-detr", ("moment_detr", 1e-4, 400, 32, 200, 2018)),
+        ("qvhighlights/qd-detr", ("qd_detr", 1e-4, 400, 32, 200, 2018)),
+        ("qvhighlights/tr-detr", ("tr_detr", 1e-4, 400, 32, 200, 2017)),
+        ("charades_sta/qd-detr", ("qd_detr", 1e-4, 100, 32, 100, 2018)),
+        ("tvsum/tr-detr", ("tr_detr", 1e-3, 2000, 4, 2000, 2017)),
+        ("pretraining/asr-moment-detr", ("moment_detr", 1e-4, 400, 256, 100, 2018)),
+    ],
+)
+def test_recipe_of_another_detector_has_its_published_numbers(name, expected):
+    recipe = load_recipe(name)
+    args, config = recipe.training_arguments("out", use_cpu=True), recipe.model_config()
+    found = (args.learning_rate, args.lr_drop, args.per_device_train_batch_size, args.num_train_epochs, args.seed)
+    assert (config.model_type, *found) == expected
+    assert args.metric_for_best_model == ("score" if recipe.data.by_domain else "MR-full-mAP")
+
+
+def test_table_vii_has_every_detector_with_and_without_feature_refinement():
+    found = {}
+    for name in list_recipes():
+        if name.startswith("ablations/table-vii/"):
+            config = load_recipe(name).model_config()
+            order = getattr(config, "refinement_order", "before")
+            key = (config.model_type, config.use_feature_refinement, config.use_contrastive_alignment, order)
+            found[key] = load_recipe(name).training
+    refined = [("moment_detr", "before"), ("qd_detr", "before"), ("tr_detr", "before"), ("tr_detr", "instead")]
+    expected = {(family, True, alignment, order) for family, order in refined for alignment in (True, False)}
+    assert set(found) == expected | {(family, False, False, "before") for family, _ in refined}
+    for (family, *_), training in found.items():
+        assert training == load_recipe(f"qvhighlights/{family.replace('_', '-')}").training
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
         ("qvhighlights/videolights-b", (1, 3, 3, True)),
         ("qvhighlights/audio", (2, 2, 2, True)),
         ("charades_sta/videolights", (1, 3, 3, True)),
@@ -144,7 +178,7 @@ def test_recipe_builds_and_takes_training_steps(tmp_path, name):
     )
     clip_length = recipe.model_config().clip_length
     splits = {recipe.data.train_split: 4, recipe.data.eval_split: 2}
-    tables = make_tables(RULES[recipe.dataset], splits, clip_length, audio=bool(recipe.model.get("audio_dim")))
+    tables = make_tables(RULES[recipe.dataset], splits, clip_length, audio=bool(recipe.model_config().audio_dim))
     init_from = None
     if recipe.pretrained:
         init_from = tmp_path / "pretrained"
