@@ -490,8 +490,9 @@ def test_the_typed_door_gives_what_transformers_gives(checkpoint, video):
     loaded = VideoMomentRetrievalPipeline.from_pretrained(checkpoint, device="cpu")
     assert_same(loaded(video, SENTENCES[0]), pipeline("video-moment-retrieval", str(checkpoint))(video, SENTENCES[0]))
     assert loaded.processor.get_backbone("clip").model.dtype == torch.float32
-    with pytest.raises(ValueError, match="nowhere"):
-        VideoMomentRetrievalPipeline.from_pretrained(checkpoint, device="nowhere")
+    for device in ("nowhere", "meta"):
+        with pytest.raises(ValueError, match=device):
+            VideoMomentRetrievalPipeline.from_pretrained(checkpoint, device=device)
 
 
 def test_outputs_that_are_no_numbers_are_refused(video):

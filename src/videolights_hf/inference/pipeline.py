@@ -132,6 +132,8 @@ class VideoMomentRetrievalPipeline(Pipeline):
             ValueError: The model is of another kind or damaged, or there is no such device.
         """
         path = os.fspath(pretrained_model_name_or_path)
+        if device is not None and str(device) == "meta":
+            raise ValueError("Cannot run on the device 'meta', which computes nothing: name cpu, cuda or mps.")
         hub_arguments["trust_remote_code"] = trust_remote_code
         try:
             config = AutoConfig.from_pretrained(path, **hub_arguments)

@@ -240,6 +240,8 @@ class VideoLightsProcessor(ProcessorMixin):
         for index, sentence in enumerate(sentences):
             if not isinstance(sentence, str) or not sentence.strip():
                 raise ValueError(f"Sentence {index} is {sentence!r}: describe the moment in words.")
+            if not sentence.isprintable() and any("\ud800" <= character <= "\udfff" for character in sentence):
+                raise ValueError(f"Sentence {index} is {sentence!r}: it is not valid UTF-8.")
         self.find_backbones(video=False)
         encoded = {name: self.get_backbone(name).encode_text(sentences) for name, _ in self.text_backbones}
         return [{name: features[index] for name, features in encoded.items()} for index in range(len(sentences))]
