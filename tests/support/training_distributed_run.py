@@ -10,6 +10,7 @@ import torch
 
 from tests.support.training import make_tables, small_config, small_trainer
 from videolights_hf.data import VideoLightsDataCollator
+from videolights_hf.training import EvaluationFailedError, evaluating
 
 
 class NotingCollator(VideoLightsDataCollator):
@@ -25,20 +26,41 @@ class NotingCollator(VideoLightsDataCollator):
         return super().__call__(items)
 
 
-def run(output_dir, sizes, **settings) -> dict:
-    """Train, evaluate and return what this process saw and knows."""
+def fail_to_score(trainer, at_step: int) -> None:
+    """Let scoring fail once, which happens on the main process alone."""
+    score = evaluating.write_and_score
+
+    def fail_at_step(*arguments):
+        if trainer.state.global_step == at_step:
+            evaluating.write_and_score = score
+            raise OSError("the disk is full")
+        return score(*arguments)
+
+    evaluating.write_and_score = fail_at_step
+
+
+def run(output_dir, sizes, fail_at: int | None = None, **settings) -> dict:
+    """Train, evaluate and return what this process saw and knows; with `fail_at`, resume after a failed evaluation."""
     output_dir = Path(output_dir)
     still = {"dropout": 0.0, "input_dropout": 0.0, "refinement_dropout": 0.0}
     collator = NotingCollator(seed=2018)
     defaults = {"num_train_epochs": 3, "logging_strategy": "steps", "logging_steps": 1, "lr_drop": 1, "eval_epochs": 2}
-    trainer = small_trainer(
-        output_dir,
-        tables=make_tables(sizes=sizes),
-        config=small_config(**still),
-        trainer_options={"data_collator": collator},
+    options = {
+        "tables": make_tables(sizes=sizes),
+        "config": small_config(**still),
+        "trainer_options": {"data_collator": collator},
         **{**defaults, **settings},
-    )
-    trainer.train()
+    }
+    trainer = small_trainer(output_dir, **options)
+    if fail_at is not None:
+        fail_to_score(trainer, fail_at)
+        try:
+            trainer.train()
+        except EvaluationFailedError:
+            trainer = small_trainer(output_dir, **options)
+        trainer.train(resume_from_checkpoint=True)
+    else:
+        trainer.train()
     predictions = trainer.predict(trainer.eval_dataset)
     return {
         "world_size": trainer.args.world_size,

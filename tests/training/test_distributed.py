@@ -90,3 +90,15 @@ def test_metrics_are_those_of_all_predictions_in_every_process(two, accumulating
 
 def test_learning_rate_drops_by_epochs_not_by_steps_of_processes(two):
     assert values(two[1][0], "learning_rate") == pytest.approx([1e-3] * 3 + [1e-4] * 3 + [1e-5] * 3)
+
+
+def test_failed_evaluation_of_the_main_process_is_repeated_by_all(two, tmp_path):
+    settings = {"per_device_train_batch_size": 2, "per_device_eval_batch_size": 2, "fail_at": 6}
+    arguments = [str(tmp_path), json.dumps(SIZES), json.dumps(settings)]
+    launch_two("-m", "tests.support.training_distributed_run", *arguments)
+    for rank, expected in enumerate(two[1]):
+        seen = json.loads((tmp_path / f"seen-{rank}.json").read_text())
+        assert seen["metrics"] == expected["metrics"]
+        assert values(seen, "loss") == pytest.approx(values(expected, "loss"), rel=1e-6)
+        for name, weights in expected["weights"].items():
+            assert torch.allclose(torch.tensor(seen["weights"][name]), torch.tensor(weights), atol=1e-6), name

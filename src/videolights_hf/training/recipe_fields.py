@@ -85,7 +85,7 @@ def _annotations(owner: type) -> dict[str, Any]:
 
 def is_outbound(field: str) -> bool:
     """Whether a training argument sends something to another machine, which the user alone may turn on."""
-    return field == "report_to" or field.startswith(("push_to_hub", "hub_", "trackio_"))
+    return field == "report_to" or field.startswith(("push_", "hub_", "trackio_"))
 
 
 def parse_override(override: str) -> tuple[str, str, Any]:

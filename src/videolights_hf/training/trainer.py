@@ -312,6 +312,8 @@ class VideoLightsTrainer(EvaluatingTrainer):
             if self.args.should_save:
                 mark_evaluation_due(checkpoint)
             self._save_checkpoint(self.model_wrapped, trial)
+            # The launcher ends all processes when the first one fails, also one that is still writing.
+            self.accelerator.wait_for_everyone()
             raise EvaluationFailedError(
                 f"The evaluation after step {self.state.global_step} failed: {error}. Nothing is lost: "
                 f"{checkpoint} is complete, and a resume begins with this evaluation."
