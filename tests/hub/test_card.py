@@ -45,7 +45,7 @@ def test_what_happened_is_said():
     text = card().text
     for fact in (
         "QVHighlights, split `train` (7,218 queries)",
-        "Checkpoint chosen on: `val` (1,550 queries)",
+        "Evaluated on: `val` (1,550 queries)",
         "`qvhighlights/videolights-b`",
         "| `num_train_epochs` | `6` |",
         "Seed: 2018",

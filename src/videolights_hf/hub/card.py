@@ -50,7 +50,7 @@ class TrainingRecord:
     Attributes:
         dataset: Key of the dataset, such as `qvhighlights`.
         train_split: Name of the training split.
-        eval_split: Name of the split that the checkpoint was chosen on and `metrics` come from.
+        eval_split: Name of the split that `metrics` come from; training chose the checkpoint on it.
         num_train_queries: Queries of the training split.
         num_eval_queries: Queries of the evaluation split.
         domain: The one domain that was trained on (TVSum, YouTube Highlights).
@@ -64,6 +64,7 @@ class TrainingRecord:
         date: Day on which the run ended, `YYYY-MM-DD`.
         metrics: Headline metrics of the saved checkpoint.
         details_file: File beside the weights that holds every metric.
+        limits: What else the model cannot do.
         source: Who reported the metrics, where that is not this run.
     """
 
@@ -83,6 +84,7 @@ class TrainingRecord:
     date: str | None = None
     metrics: Sequence[ReportedMetric] = ()
     details_file: str | None = None
+    limits: Sequence[str] = ()
     source: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -100,7 +102,7 @@ class TrainingRecord:
         """
         try:
             metrics = tuple(ReportedMetric(str(row["name"]), float(row["value"])) for row in content["metrics"])
-            return cls(**{**content, "metrics": metrics})
+            return cls(**{**content, "metrics": metrics, "limits": tuple(content.get("limits", ()))})
         except (TypeError, KeyError, ValueError) as error:
             raise ValueError(f"Not a training record ({type(error).__name__}: {error}).") from error
 
@@ -127,6 +129,7 @@ def make_model_card(
     record: TrainingRecord | None = None,
     backbone_checkpoints: Mapping[str, str] | None = None,
     settings: CardSettings | None = None,
+    example: str | None = None,
 ) -> ModelCard:
     """Card of a model.
 
@@ -136,6 +139,7 @@ def make_model_card(
         record: How it was trained and what it reached, as far as that is known.
         backbone_checkpoints: For each backbone the checkpoint that computed the features, with its revision if known.
         settings: What only the model's owner can say.
+        example: A program that uses the model; by default one that loads it from `repo_id`.
     """
     record = record or TrainingRecord()
     settings = settings or CardSettings()
@@ -149,13 +153,13 @@ def make_model_card(
         repo_id=repo_id,
         summary=_summary(config, dataset, record),
         properties=_properties(config, backbone_checkpoints or {}),
-        example=_example(config, repo_id, backbone_checkpoints),
+        example=example or _example(config, repo_id, backbone_checkpoints),
         training=_training_lines(record, dataset),
         changed=sorted(record.changed_settings.items()),
         results=record.metrics,
         results_heading=_results_heading(record, dataset),
         details=record.details_file,
-        limits=_limits(config, dataset),
+        limits=[*_limits(config, dataset), *record.limits],
         licenses=_licenses(record, settings),
     )
 
@@ -254,7 +258,7 @@ def _training_lines(record: TrainingRecord, dataset: str | None) -> list[str]:
     rows = [
         ("Data", f"{dataset}, split {split(record.train_split, record.num_train_queries)}" if dataset else None),
         ("Domain", record.domain),
-        ("Checkpoint chosen on", split(record.eval_split, record.num_eval_queries) if record.eval_split else None),
+        ("Evaluated on", split(record.eval_split, record.num_eval_queries) if record.eval_split else None),
         ("Recipe", f"`{record.recipe}`" if record.recipe else None),
         ("Started from", f"`{record.initialized_from}`" if record.initialized_from else None),
         ("Seed", record.seed),
