@@ -2,11 +2,14 @@ import argparse
 import errno
 import os
 import pickle
+import sys
+import types
 import zipfile
 from pathlib import Path
 
 import pytest
 import torch
+from transformers import AutoModel
 
 from tests.support.factories import random_inputs, tiny_model
 from tests.support.golden import golden_path
@@ -37,7 +40,19 @@ def test_a_released_checkpoint_becomes_a_folder_that_loads(released, tmp_path):
     VideoLightsProcessor.from_pretrained(tmp_path).check_compatible(loaded.config)
 
 
-@pytest.mark.parametrize("case", ["base", "no_fra", "highlight_only"])
+@pytest.mark.parametrize(
+    "case",
+    [
+        "base",
+        "no_fra",
+        "highlight_only",
+        "uni_cmf",
+        "detectors/moment_detr/base",
+        "detectors/qd_detr/base",
+        "detectors/qd_detr/variant",
+        "detectors/tr_detr/base",
+    ],
+)
 def test_conversion_there_and_back_loses_nothing(case, tmp_path):
     source = golden_path(case) / "model_best.ckpt"
     convert_checkpoint(source, tmp_path / "folder")
@@ -66,6 +81,32 @@ def test_other_architectures_pass_through_the_release_names(overrides, tmp_path)
     }
     inputs = random_inputs(model.config)
     torch.testing.assert_close(converted(**inputs).logits, model(**inputs).logits)
+
+
+@pytest.mark.parametrize("family", ["moment_detr", "qd_detr", "tr_detr"])
+def test_it_is_told_by_the_names_whose_checkpoint_it_is(family, tmp_path):
+    model = convert_checkpoint(golden_path(f"detectors/{family}/base") / "model_best.ckpt", tmp_path)
+    assert model.config.model_type == family
+    loaded = AutoModel.from_pretrained(tmp_path)
+    assert type(loaded) is type(model)
+    VideoLightsProcessor.from_pretrained(tmp_path).check_compatible(loaded.config)
+    assert (tmp_path / f"modeling_{family}_videolights.py").is_file()
+
+
+def test_options_of_lighthouse_are_read_where_its_dictionary_class_is_not_installed(tmp_path, monkeypatch):
+    source = golden_path("detectors/qd_detr/base") / "model_best.ckpt"
+    state_dict, options = read_release_checkpoint(source)
+    easydict = types.ModuleType("easydict")
+    # As the package does, keeps its items as attributes too.
+    easydict.EasyDict = type("EasyDict", (dict,), {"__module__": "easydict"})
+    monkeypatch.setitem(sys.modules, "easydict", easydict)
+    saved = easydict.EasyDict(options)
+    vars(saved).update(options)
+    torch.save({"model": state_dict, "opt": saved}, tmp_path / "lighthouse.ckpt")
+    monkeypatch.delitem(sys.modules, "easydict")
+    read, found = read_release_checkpoint(tmp_path / "lighthouse.ckpt")
+    assert found == options
+    assert config_from_release(found, read).model_type == "qd_detr"
 
 
 def test_published_feature_sets_are_recognized_by_their_width(released):

@@ -130,11 +130,13 @@ def test_annotators_are_scaled_to_twelve_and_cut_or_padded(num_clips, expected):
     assert labels["positive_clips"].tolist() == [int(np.argmax(expected))]
     assert labels["saliency"][labels["negative_clips"]].tolist() == [0]
     assert labels["spans"].shape == (0, 2)
+    assert labels["relevant_clips"].sum() == np.ceil(len(labels["saliency"]) / 2)
 
 
 def test_binary_label_is_cut_or_padded():
     row = {"qid": "q", "label": [[0], [1], [1]]}
     assert labels_of(row, 2, 1.0, "binary", rng())["saliency"].tolist() == [0, 1]
+    assert labels_of(row, 2, 1.0, "binary", rng())["relevant_clips"].tolist() == [0, 1]
     assert labels_of(row, 4, 1.0, "binary", rng())["saliency"].tolist() == [0, 1, 1, 0]
 
 
@@ -186,3 +188,22 @@ def test_labels_equal_the_released_ones(dataset):
                     np.testing.assert_array_equal(*drawn)
                 if rule != "window":
                     assert saliency[labels[ours][0]] == saliency[case[theirs][0]]
+
+
+@pytest.mark.skipif("VIDEOLIGHTS_GOLDEN_ROOT" not in os.environ, reason="VIDEOLIGHTS_GOLDEN_ROOT is not set")
+@pytest.mark.parametrize("name", ["qvhighlights/highlight_val_release.jsonl", "tvsum/tvsum_val_release.jsonl"])
+def test_relevant_clips_equal_those_of_tr_detr(name):
+    root = Path(os.environ["VIDEOLIGHTS_GOLDEN_ROOT"])
+    cases = json.loads((root / "golden" / "detectors" / "tr_detr" / "positive_clips.json").read_text())[name]
+    lines = (root / "data" / "annotations" / name).read_text().splitlines()
+    rows = {row["qid"]: row for row in map(json.loads, lines)}
+    for case in cases:
+        rule = "graded" if name.startswith("qvhighlights") else "annotators"
+        labels = labels_of(rows[case["qid"]], case["num_clips"], 2.0, rule, rng())
+        found, expected = np.flatnonzero(labels["relevant_clips"]), np.asarray(case["positive_clips"])
+        if rule == "graded":
+            np.testing.assert_array_equal(found, expected)
+        else:
+            # Clips with equal sums share the last places in any order.
+            saliency = labels["saliency"]
+            np.testing.assert_array_equal(np.sort(saliency[found]), np.sort(saliency[expected]))

@@ -6,10 +6,18 @@ import numpy as np
 import pytest
 import torch
 
-from tests.support.factories import tiny_model
+from tests.support.factories import random_inputs, tiny_detector, tiny_model
 from tests.support.remote import run_without_package
 from tests.support.tiny_backbones import make_tiny_clip
-from videolights_hf import VideoFeatures, VideoLightsProcessor, VideoMomentRetrievalPipeline
+from videolights_hf import (
+    MomentDetrForMomentRetrieval,
+    QDDetrForMomentRetrieval,
+    TRDetrForMomentRetrieval,
+    VideoFeatures,
+    VideoLightsProcessor,
+    VideoMomentRetrievalPipeline,
+)
+from videolights_hf.hub.code import flat_files
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +61,35 @@ def test_auto_classes_load_the_folder_and_agree_with_the_package(checkpoint, tmp
     inputs = processor(videos={"clip": video}, text={"clip": text})
     torch.testing.assert_close(torch.tensor(found["spans"]), model(**inputs).pred_spans)
     assert found["sentence"] == [list(processor.encode_text("a red square")[0]["clip"].shape)]
+
+
+@pytest.mark.parametrize(
+    "detector", [MomentDetrForMomentRetrieval, QDDetrForMomentRetrieval, TRDetrForMomentRetrieval]
+)
+def test_another_detector_loads_with_its_own_code_and_saves_it_again(detector, tmp_path):
+    model = tiny_detector(detector, use_feature_refinement=True)
+    folder = tmp_path / "saved"
+    model.save_pretrained(folder)
+    names = {path.name for path in folder.glob("*.py")}
+    assert names == set(flat_files(model.config.model_type))
+    inputs = random_inputs(model.config)
+    np.savez(tmp_path / "inputs.npz", **{name: tensor.numpy() for name, tensor in inputs.items()})
+    found = run_without_package(
+        """
+        import numpy as np, torch
+        from transformers import AutoModel
+        model = AutoModel.from_pretrained(sys.argv[1], trust_remote_code=True)
+        model.save_pretrained("again")
+        again = AutoModel.from_pretrained("again", trust_remote_code=True)
+        inputs = {name: torch.from_numpy(array) for name, array in np.load("inputs.npz").items()}
+        print(json.dumps({"name": type(again).__name__, "spans": again(**inputs).pred_spans.tolist()}))
+        """,
+        folder,
+        tmp_path,
+    )
+    assert found["name"] == detector.__name__
+    torch.testing.assert_close(torch.tensor(found["spans"]), model(**inputs).pred_spans)
+    assert {path.name for path in (tmp_path / "again").glob("*.py")} == names
 
 
 def test_the_pipeline_loads_from_the_folder(checkpoint, tmp_path):

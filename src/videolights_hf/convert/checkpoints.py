@@ -329,7 +329,7 @@ def _save(
         model.save_pretrained(folder)
         processor.save_pretrained(folder)
         card.save(folder / "README.md")
-    delete_stale_code(Path(output_dir))
+    delete_stale_code(Path(output_dir), model.config.model_type)
 
 
 def convert_to_release(model_dir: str | Path, output_file: str | Path) -> None:

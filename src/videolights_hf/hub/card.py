@@ -210,12 +210,21 @@ def _card_data(config: Any, name: str, record: TrainingRecord, settings: CardSet
     )
 
 
+# The detectors that VideoLights is compared with; FRA before them is VideoLights'.
+_DETECTORS = {
+    "moment_detr": "[Moment-DETR](https://arxiv.org/abs/2107.09609)",
+    "qd_detr": "[QD-DETR](https://arxiv.org/abs/2303.13874)",
+    "tr_detr": "[TR-DETR](https://arxiv.org/abs/2401.02309)",
+}
+
+
 def _summary(config: Any, dataset: str | None, record: TrainingRecord) -> str:
     task = "scores every clip of it as a highlight"
     if not config.highlight_only:
         task = f"finds the moments that the sentence describes and {task}"
     where = f" It was trained on {dataset}{f' ({record.domain})' if record.domain else ''}." if dataset else ""
-    return f"Given a video and a sentence, this model {task} ([VideoLights]({PAPER})).{where}"
+    detector = _DETECTORS.get(config.model_type, f"[VideoLights]({PAPER})")
+    return f"Given a video and a sentence, this model {task} ({detector}).{where}"
 
 
 def _properties(config: Any, checkpoints: Mapping[str, str]) -> list[tuple[str, str]]:
