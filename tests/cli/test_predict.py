@@ -329,3 +329,59 @@ def test_stderr_of_a_good_run_is_empty(model, video):
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0
     assert done.stderr == ""
+
+
+def predict_from_pipe(model, video, *options):
+    command = [sys.executable, "-m", "videolights_hf", "predict", "-", "a dog", "--model", model, "--device", "cpu"]
+    content = Path(video).read_bytes() if video else b""
+    return subprocess.run([*command, *options], input=content, capture_output=True, check=False)
+
+
+def test_a_video_may_come_by_standard_input(model, video, tmp_path):
+    done = predict_from_pipe(model, video, "--json", "-", "--cut", str(tmp_path), "--top-k", "1")
+    assert done.returncode == 0, done.stderr
+    content = json.loads(done.stdout)
+    assert run(video, "a dog", "--model", model, "--top-k", "1", "--json", str(tmp_path / "a.json")).exit_code == 0
+    assert content["video"] == "-"
+    assert content["predictions"] == json.loads((tmp_path / "a.json").read_text())["predictions"]
+    assert len(list(tmp_path.glob("*.mp4"))) == 1
+
+
+def test_empty_standard_input_is_one_line(model):
+    done = predict_from_pipe(model, None)
+    assert done.returncode == 1
+    assert b"Standard input" in done.stderr
+    assert done.stderr.count(b"\n") == 1
+
+
+def test_a_pipe_is_refused_in_one_line(model, tmp_path):
+    os.mkfifo(tmp_path / "p.mp4")
+    assert_fails(run(str(tmp_path / "p.mp4"), "a dog", "--model", model), "p.mp4")
+
+
+def test_a_colon_in_a_name_is_no_protocol(model, video, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(video, "13:28:35Z.mp4")
+    result = run("13:28:35Z.mp4", "a dog", "--model", model, "--top-k", "1", "--cut", "take:2")
+    assert result.exit_code == 0, result.output
+    assert len(list(Path("take:2").iterdir())) == 1
+
+
+@pytest.mark.parametrize("spoil", ["nan", "missing", "none"])
+def test_weights_that_are_missing_or_not_finite_are_refused(model, video, tmp_path, spoil):
+    from safetensors.torch import load_file, save_file
+
+    broken = tmp_path / "broken"
+    shutil.copytree(model, broken)
+    weights = load_file(broken / "model.safetensors")
+    name = sorted(weights)[5]
+    if spoil == "nan":
+        weights[name].view(-1)[0] = float("nan")
+    else:
+        del weights[name]
+    save_file(weights, broken / "model.safetensors", metadata={"format": "pt"})
+    if spoil == "none":
+        (broken / "model.safetensors").unlink()
+    out = tmp_path / "out.json"
+    assert_fails(run(video, "a dog", "--model", str(broken), "--json", str(out)), "broken")
+    assert not out.exists()

@@ -107,17 +107,16 @@ def predict(
     _check_inputs(video, sentences)
     _check_outputs(json_path, plot_path, cut_dir)
     audio = None if audio_path is None else read_features(audio_path)
-    with stored_video(video) as stored:
-        with quiet_transformers():
-            results = _load(model, backbone, device, dtype)(
-                stored,
-                sentences,
-                audio=audio,
-                top_k=top_k,
-                score_threshold=threshold,
-                nms_threshold=nms,
-                batch_size=batch_size,
-            )
+    with stored_video(video) as stored, quiet_transformers():
+        results = _load(model, backbone, device, dtype)(
+            stored,
+            sentences,
+            audio=audio,
+            top_k=top_k,
+            score_threshold=threshold,
+            nms_threshold=nms,
+            batch_size=batch_size,
+        )
         content = {"video": video, "model": model, "predictions": results}
         if json_path == "-":
             # Escaped, so that every console takes it.
