@@ -24,7 +24,7 @@ class KillAtStep(TrainerCallback):
 
 
 def make_trainer(output_dir, **settings):
-    """Ten epochs' worth of everything that has a state: optimiser, schedule, average, draws, dropout, grouping."""
+    """Ten epochs' worth of everything that has a state: optimizer, schedule, average, draws, dropout, grouping."""
     defaults = {
         "num_train_epochs": 4,
         "per_device_train_batch_size": 3,

@@ -159,7 +159,7 @@ class TestLossTerms:
 
 
 class TestOptimization:
-    def test_learning_rate_drops_after_so_many_epochs(self, tmp_path):
+    def test_learning_rate_drops_every_lr_drop_epochs(self, tmp_path):
         trainer = small_trainer(tmp_path, num_train_epochs=5, lr_drop=2, learning_rate=1e-2, logging_strategy="steps",
                                 logging_steps=1, save_strategy="no", eval_strategy="no",
                                 load_best_model_at_end=False)  # fmt: skip
@@ -337,7 +337,7 @@ class TestEvaluation:
                 VideoLightsForMomentRetrieval(config), small_arguments(tmp_path), eval_dataset=[{"qid": 1}]
             )
 
-    def test_evaluation_happens_every_so_many_epochs_and_after_the_last(self, tmp_path):
+    def test_evaluation_happens_every_eval_epochs_and_after_the_last(self, tmp_path):
         trainer = small_trainer(tmp_path, num_train_epochs=5, eval_epochs=2, save_total_limit=None)
         trainer.train()
         assert [row["epoch"] for row in trainer.state.log_history if "eval_loss" in row] == [2, 4, 5]
@@ -370,7 +370,7 @@ class TestModelSelection:
         best = min(range(3), key=losses.__getitem__)
         assert trainer.state.best_model_checkpoint.endswith(f"checkpoint-{3 * (best + 1)}")
 
-    def test_training_stops_after_so_many_evaluations_without_a_better_one(self, tmp_path, monkeypatch):
+    def test_training_stops_when_the_patience_is_used_up(self, tmp_path, monkeypatch):
         trainer = self.train_with_scores(
             tmp_path, monkeypatch, [1, 3, 2, 2, 9, 9], num_train_epochs=6, early_stopping_patience=2
         )
