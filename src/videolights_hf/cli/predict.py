@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from videolights_hf.inference.moments import MomentResult
     from videolights_hf.inference.pipeline import VideoMomentRetrievalPipeline
 
+# A sentence is printed to here.
+MAX_TITLE = 500
 PICTURE_FORMATS = (".jpg", ".pdf", ".png", ".svg")
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 DEMO = "demo"
@@ -190,36 +192,43 @@ def _load(model: str, backbone: list[str] | None, device: str | None, dtype: Dty
 
 def _print_tables(results: Sequence[MomentResult]) -> None:
     from rich.console import Console
+    from rich.text import Text
+
+    from videolights_hf.inference.moments import low_score_note
 
     console = Console()
     for result in results:
-        console.print(_table(result))
+        console.print(Text(result["query"][:MAX_TITLE], style="bold"))
+        table = _table(result)
+        if table.rows:
+            console.print(table)
+        note = low_score_note(result["moments"]) or (None if result["moments"] else "No moment found.")
+        if note:
+            console.print(Text(note, style="italic"), end="\n\n")
 
 
 def _table(result: MomentResult) -> Table:
     from rich import box
     from rich.table import Table
-    from rich.text import Text
 
     from videolights_hf.common.times import format_time
     from videolights_hf.inference.highlights import find_highlights
     from videolights_hf.inference.moments import low_score_note
 
-    table = Table(title=Text(result["query"], style="bold"), title_justify="left", box=box.SIMPLE_HEAD)
+    table = Table(box=box.SIMPLE_HEAD)
     for column in ("", "start", "end", "score"):
         table.add_column(column, justify="right")
 
     def add(name: str, span: Any, score: str) -> None:
         table.add_row(name, *(format_time(span[bound], decimals=1) for bound in ("start", "end")), score)
 
-    note = low_score_note(result["moments"])
-    for rank, moment in enumerate([] if note else result["moments"], start=1):
+    moments = [] if low_score_note(result["moments"]) else result["moments"]
+    for rank, moment in enumerate(moments, start=1):
         add(f"moment {rank}", moment, f"{moment['score']:.2f}")
     if table.rows:
         table.add_section()
     for rank, highlight in enumerate(find_highlights(result), start=1):
         add(f"highlight {rank}", highlight, "")
-    table.caption = note or (None if result["moments"] else "No moment found.")
     return table
 
 
