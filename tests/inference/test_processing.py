@@ -317,9 +317,10 @@ class TestRawInput:
         with pytest.raises(FileNotFoundError):
             processor(videos=tmp_path / "nowhere.mp4")
 
-    def test_features_without_a_running_backbone_are_asked_for(self, two_backbones, video_path):
+    def test_features_without_a_running_backbone_are_asked_for(self, video_path):
+        processor = VideoLightsProcessor([["slowfast", 6]], [["clip", 4]], backbone_checkpoints={})
         with pytest.raises(ValueError, match=r"for the backbone 'slowfast'.*precomputed"):
-            two_backbones.encode_video(video_path)
+            processor.encode_video(video_path)
 
 
 class TestSettings:

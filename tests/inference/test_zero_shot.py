@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 
 from tests.support.tiny_backbones import save_tiny_siglip
-from videolights_hf import VideoMomentRetrievalPipeline
+from tests.support.training import make_tables, small_config
+from videolights_hf import VideoMomentRetrievalPipeline, ZeroShotConfig, ZeroShotForMomentRetrieval
 from videolights_hf.demo import demo_checkpoint, demo_videos
 from videolights_hf.inference.zero_shot import zero_shot_pipeline
+from videolights_hf.training import evaluate_checkpoint, load_recipe
+from videolights_hf.training.preparation import build_model
 
 VIDEO = str(demo_videos() / "demo_0_00000.mp4")
 
@@ -68,3 +71,16 @@ print(json.dumps(finder({VIDEO!r}, "a purple heart")["moments"]))
 def test_siglip_works_as_well(tmp_path):
     result = zero_shot_pipeline(save_tiny_siglip(tmp_path), device="cpu")(VIDEO, "a purple heart")
     assert len(result["saliency"]) == 36
+
+
+def test_it_is_evaluated_on_feature_datasets_but_nothing_starts_from_it(tmp_path):
+    pairs = [["clip", 4]]
+    config = ZeroShotConfig(video_backbones=pairs, text_backbones=pairs, max_text_length=32)
+    ZeroShotForMomentRetrieval(config).save_pretrained(tmp_path / "model")
+    recipe = load_recipe("qvhighlights/videolights", ["use_cpu=true"])
+    metrics = evaluate_checkpoint(tmp_path / "model", make_tables(), "val", tmp_path / "scores", recipe)
+    assert 0 <= metrics["val_MR-full-mAP"] <= 100
+    assert "val_loss" not in metrics
+    assert len((tmp_path / "scores" / "val_predictions.jsonl").read_text().splitlines()) == 7
+    with pytest.raises(ValueError, match="no weights to start from"):
+        build_model(small_config(), tmp_path / "model")

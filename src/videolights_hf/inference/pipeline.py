@@ -11,17 +11,16 @@ from typing import IO, Any, Protocol, TypeAlias, cast, overload
 import numpy as np
 import torch
 from transformers import AutoConfig, AutoModel, AutoProcessor, PreTrainedModel
-from transformers.pipelines import PIPELINE_REGISTRY, Pipeline
+from transformers.pipelines import PIPELINE_REGISTRY
 from transformers.utils import ModelOutput, logging
 
 from ..backbones.features import VideoFeatures
 from ..common.loading import load_complete_model
 from ..common.time_axis import TimeAxis
-from ..hub.card import load_or_make_model_card
-from ..hub.push import UPLOAD_ARGUMENTS, push_saved_folder
 from .inputs import is_one_video
 from .moments import MomentResult, MomentSelection, select_moments
 from .processing import VideoLightsProcessor
+from .saving import SavedPipeline
 from .windows import check_duration, merge_moments, merge_saliency, plan_windows
 
 TASK = "video-moment-retrieval"
@@ -48,7 +47,7 @@ class Picture(Protocol):
 Video: TypeAlias = "str | os.PathLike[str] | IO[bytes] | np.ndarray | VideoFeatures | Sequence[Picture]"
 
 
-class VideoMomentRetrievalPipeline(Pipeline):
+class VideoMomentRetrievalPipeline(SavedPipeline):
     r"""Finds the moments of a video that sentences describe, and scores every clip as a highlight of them.
 
     A video is decoded and encoded once, whatever the number of sentences. It may be of any length: one with more than
@@ -338,52 +337,6 @@ class VideoMomentRetrievalPipeline(Pipeline):
                 }
             )
         return results
-
-    def save_pretrained(self, save_directory: str | os.PathLike, push_to_hub: bool = False, **kwargs) -> None:
-        """Save the model, the processor with its backbones, and the code, so that one folder is a whole pipeline.
-
-        Args:
-            save_directory: The folder; it is made if it does not exist.
-            push_to_hub: Also upload what is saved to the Hub.
-            **kwargs: Passed to the model's `save_pretrained`; with `push_to_hub`, also arguments of that method;
-                `repo_id` is the folder's name by default.
-        """
-        repo_id = kwargs.pop("repo_id", os.path.basename(os.path.abspath(save_directory)))
-        self.model.save_pretrained(save_directory, **kwargs)
-        self.processor.save_pretrained(save_directory)
-        if push_to_hub:
-            self.push_to_hub(repo_id, **kwargs)
-
-    def push_to_hub(  # type: ignore[override]
-        self, repo_id: str, *, commit_message: str = "Upload pipeline", tags: list[str] | None = None, **kwargs: Any
-    ) -> str:
-        """Upload the whole pipeline and a model card to a Hub repository, which is made if it does not exist.
-
-        Args:
-            repo_id: The repository.
-            commit_message: Message of the commit.
-            tags: Tags to add to the repository's model card.
-            **kwargs: `commit_description`, `private`, `token`, `revision` and `create_pr`, as for models; the others
-                are passed to the model's `save_pretrained` (`include_code`, `max_shard_size`, ...).
-
-        Returns:
-            The address of the commit.
-        """
-        upload = {name: kwargs.pop(name) for name in UPLOAD_ARGUMENTS if name in kwargs}
-
-        def save(folder: str, full_id: str) -> None:
-            self.save_pretrained(folder, **kwargs)
-            checkpoints = self.processor.to_dict()["backbone_checkpoints"]
-            card = load_or_make_model_card(
-                self.model.config,
-                full_id,
-                backbone_checkpoints=checkpoints,
-                tags=tags or (),
-                token=upload.get("token"),
-            )
-            card.save(os.path.join(folder, "README.md"))
-
-        return push_saved_folder(save, repo_id, commit_message=commit_message, **upload)
 
 
 def register_pipeline() -> None:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping, Sequence
 from numbers import Real
 from typing import Any, Literal
 
 import numpy as np
 import torch
-from huggingface_hub.errors import HFValidationError
-from transformers import BatchFeature, ProcessorMixin
+from transformers import BatchFeature
 from transformers.utils import logging
 
 from ..backbones.base import FeatureBackbone
@@ -20,11 +18,11 @@ from ..backbones.registry import default_checkpoints
 from ..backbones.runner import VideoEncoder
 from ..backbones.store import BackboneStore
 from ..hub.code import AUTO_PROCESSOR
-from ..hub.push import push_saved_folder
 from ..video.reader import VideoInput, VideoReader
 from ..video.sampling import count_clips
 from .inputs import is_one_video, make_text_batch, make_video_batch, pair_up
 from .moments import MomentPrediction, MomentSelection, post_process_outputs
+from .saving import SavedProcessor
 
 # What a checkpoint of the model and its processor must agree on.
 _SHARED_WITH_CONFIG = (
@@ -37,7 +35,7 @@ _SHARED_WITH_CONFIG = (
 )
 
 
-class VideoLightsProcessor(ProcessorMixin):
+class VideoLightsProcessor(SavedProcessor):
     r"""Prepares videos and sentences for VideoLights, and turns its outputs into moments.
 
     Videos and sentences may be raw, or features that the backbones computed before. A raw video is decoded once for
@@ -357,79 +355,6 @@ class VideoLightsProcessor(ProcessorMixin):
         # Where this package is not installed, the code that the model's `save_pretrained` writes is found by this.
         settings["auto_map"] = {"AutoProcessor": AUTO_PROCESSOR}
         return {**settings, "processor_class": type(self).__name__}
-
-    def save_pretrained(self, save_directory: str | os.PathLike, push_to_hub: bool = False, **kwargs) -> list[str]:
-        """Write the processor, and beside it the backbones that live in no Hub repository of their own.
-
-        Attached backbones, and those loaded from a folder, go to `backbones/<name>` inside `save_directory`, and the
-        saved settings refer to them by that relative path: the folder, or the repository that it is uploaded to, holds
-        all that is needed.
-
-        Args:
-            save_directory: The folder; it is made if it does not exist.
-            push_to_hub: Upload it to the Hub afterwards.
-            **kwargs: With `push_to_hub`, its arguments; `repo_id` is the folder's name by default.
-
-        Returns:
-            The files written, the backbones' apart.
-        """
-        directory = os.fspath(save_directory)
-        self._backbones.save_pretrained(directory)
-        files = super().save_pretrained(directory)
-        if push_to_hub:
-            self.push_to_hub(kwargs.pop("repo_id", os.path.basename(os.path.abspath(directory))), **kwargs)
-        return files
-
-    def push_to_hub(  # type: ignore[override]
-        self, repo_id: str, *, commit_message: str = "Upload processor", **kwargs: Any
-    ) -> str:
-        """Upload the processor and the backbones beside it to a Hub repository, which is made if it does not exist.
-
-        Args:
-            repo_id: The repository.
-            commit_message: Message of the commit.
-            **kwargs: `commit_description`, `private`, `token`, `revision` and `create_pr`, as for models.
-
-        Returns:
-            The address of the commit.
-        """
-        return push_saved_folder(
-            lambda folder, _: self.save_pretrained(folder), repo_id, commit_message=commit_message, **kwargs
-        )
-
-    @classmethod
-    def from_pretrained(  # type: ignore[override]
-        cls, pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Any
-    ) -> VideoLightsProcessor:
-        """Load a processor from a folder or a Hub repository; its backbones are loaded when they are needed.
-
-        Args:
-            pretrained_model_name_or_path: Folder or Hub id.
-            **kwargs: Passed to `ProcessorMixin.from_pretrained` (`revision`, `subfolder`, `token`, ...); settings of
-                the processor given here override the saved ones.
-
-        Raises:
-            OSError: No processor is there.
-        """
-        processor = super().from_pretrained(pretrained_model_name_or_path, **kwargs)
-        processor._backbones.set_home(pretrained_model_name_or_path, kwargs)
-        return processor
-
-    @classmethod
-    def get_processor_dict(cls, pretrained_model_name_or_path: str | os.PathLike, **kwargs) -> tuple[dict, dict]:
-        """Read the saved settings; transformers would take a missing file for a processor without settings."""
-        try:
-            settings, kwargs = super().get_processor_dict(pretrained_model_name_or_path, **kwargs)
-        except HFValidationError as error:
-            raise OSError(
-                f"{pretrained_model_name_or_path} is neither a folder nor the id of a Hub repository."
-            ) from error
-        if not settings:
-            raise OSError(
-                f"{pretrained_model_name_or_path} holds no processor: there is no processor_config.json. Write one with "
-                "`VideoLightsProcessor.from_config(model.config).save_pretrained(...)`."
-            )
-        return settings, kwargs
 
 
 def _check_backbones(field: str, backbones: Any) -> None:

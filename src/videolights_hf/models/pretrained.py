@@ -28,6 +28,8 @@ class DetectorPreTrainedModel(PreTrainedModel):
     main_input_name = "video_features"
     supports_gradient_checkpointing = True
     accepts_loss_kwargs = False
+    # Whether labels give a loss, from which it learns.
+    takes_labels = True
     _no_split_modules = ["BidirectionalLayer", "TextToVideoLayer", "EncoderLayer", "AnchorDecoderLayer"]
     _supports_sdpa = True
     _supports_flash_attn = True

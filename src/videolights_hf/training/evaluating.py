@@ -114,8 +114,8 @@ class EvaluatingTrainer(PublishingTrainer):
         inputs = self._prepare_inputs(inputs)
         loss = None
         with torch.no_grad(), self.compute_loss_context_manager():
-            if inputs.get("labels") is None:
-                outputs = model(**inputs)
+            if inputs.get("labels") is None or not getattr(self.model, "takes_labels", True):
+                outputs = model(**{name: value for name, value in inputs.items() if name != "labels"})
             else:
                 outputs = model(**inputs, epoch=_EVALUATION_EPOCH)
                 loss = outputs["loss"].detach()

@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from transformers import AutoConfig
 
@@ -19,6 +19,8 @@ from ..inference.processing import VideoLightsProcessor
 from ..models.configuration import DetectorConfig
 from ..models.detector import DetectorForMomentRetrieval
 from ..models.families import CONFIGS, model_class
+from ..models.zero_shot.configuration import ZeroShotConfig
+from ..models.zero_shot.modeling import ZeroShotForMomentRetrieval
 from .recipes import Recipe
 
 if TYPE_CHECKING:
@@ -105,6 +107,8 @@ def build_model(config: DetectorConfig, init_from: str | Path | None = None) -> 
     if init_from is None:
         return model_class(config)(config)
     trained = load_model(init_from)
+    if not trained.takes_labels:
+        raise ValueError(f"{init_from} is the zero-shot detector: it has no weights to start from.")
     for name in ("video_backbones", "text_backbones", "audio_dim"):
         if getattr(trained.config, name) != getattr(config, name):
             raise ValueError(
@@ -125,7 +129,7 @@ def build_model(config: DetectorConfig, init_from: str | Path | None = None) -> 
 
 
 def load_model(checkpoint: str | Path) -> DetectorForMomentRetrieval:
-    """A trained model, with all of its weights.
+    """A trained model, with all of its weights, or the zero-shot detector.
 
     Raises:
         ValueError: It is no detector of this package.
@@ -134,6 +138,9 @@ def load_model(checkpoint: str | Path) -> DetectorForMomentRetrieval:
     if Path(checkpoint).is_dir() and not Path(checkpoint, "config.json").is_file():
         raise FileNotFoundError(f"{checkpoint} is not a model folder: it has no config.json.")
     config = AutoConfig.from_pretrained(checkpoint)
+    if config.model_type == ZeroShotConfig.model_type:
+        # It has all that evaluation asks of a detector.
+        return cast("DetectorForMomentRetrieval", load_complete_model(ZeroShotForMomentRetrieval, checkpoint))
     if config.model_type not in CONFIGS:
         raise ValueError(f"{checkpoint} is a model of the type {config.model_type!r}, which finds no moments.")
     return load_complete_model(model_class(config), checkpoint)

@@ -38,6 +38,7 @@ class ZeroShotForMomentRetrieval(DetectorPreTrainedModel):
     """
 
     config_class = ZeroShotConfig
+    takes_labels = False
     config: ZeroShotConfig  # type: ignore[assignment]
 
     def __init__(self, config: ZeroShotConfig):
