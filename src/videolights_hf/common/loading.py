@@ -10,17 +10,26 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import torch
+from huggingface_hub import get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
 from torch import nn
-from transformers import PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.utils import logging
 from transformers.utils.hub import cached_file
 
+from .downloads import is_offline
 from .ids import is_plain_name
 
 Model = TypeVar("Model", bound=PreTrainedModel)
 
+logger = logging.get_logger(__name__)
+
 _LISTED = 3
 _MAX_REASON = 300
+_HUB_FILES = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
+# Bytes; smaller downloads need no announcement.
+_LARGE = 50_000_000
+_MAX_LAYERS = 1_000
+_MAX_SIZE = 10_000_000
 _WEIGHT_FILES = ("*.safetensors", "*.bin", "*.index.json")
 
 
@@ -45,6 +54,8 @@ def load_complete_model(
     if os.path.isdir(name):
         find_model(name, **hub_kwargs)
     try:
+        _check_declared_sizes(PreTrainedConfig.get_config_dict(name, **hub_kwargs)[0], name)
+        _announce_download(name, hub_kwargs)
         with _without_report():
             loaded = model_class.from_pretrained(
                 name,
@@ -89,6 +100,59 @@ def find_model(name_or_path: str, **hub_kwargs: Any) -> None:
         raise FileNotFoundError(f"There is no folder {name_or_path}.")
     else:
         cached_file(name_or_path, "config.json", **hub_kwargs)
+        if is_offline(hub_kwargs) and not _is_cached(name_or_path, hub_kwargs):
+            raise FileNotFoundError(
+                f"The weights of {name_or_path} are not in the cache, and nothing may be downloaded now."
+            )
+
+
+def _is_cached(name: str, hub_kwargs: dict[str, Any]) -> bool:
+    return any(
+        isinstance(
+            try_to_load_from_cache(
+                name,
+                _in_subfolder(file, hub_kwargs),
+                cache_dir=hub_kwargs.get("cache_dir"),
+                revision=hub_kwargs.get("revision"),
+            ),
+            str,
+        )
+        for file in _HUB_FILES
+    )
+
+
+def _announce_download(name: str, hub_kwargs: dict[str, Any]) -> None:
+    """Say what comes before weights are downloaded from the Hub, and how large they are."""
+    if os.path.isdir(name) or is_offline(hub_kwargs) or _is_cached(name, hub_kwargs):
+        return
+    for file in _HUB_FILES:
+        url = hf_hub_url(name, _in_subfolder(file, hub_kwargs), revision=hub_kwargs.get("revision"))
+        # Whatever is wrong is told by the download itself.
+        with contextlib.suppress(Exception):
+            size = get_hf_file_metadata(url, token=hub_kwargs.get("token")).size or 0
+            if size > _LARGE:
+                logger.warning("Downloading %s (%.0f MB) to the cache, once.", name, size / 1e6)
+            return
+
+
+def _in_subfolder(file: str, hub_kwargs: dict[str, Any]) -> str:
+    return "/".join(filter(None, [hub_kwargs.get("subfolder"), file]))
+
+
+def _check_declared_sizes(content: Any, name: str, key: str = "") -> None:
+    """Refuse a configuration that asks for more than any model needs, before it is believed."""
+    if isinstance(content, dict):
+        for key, value in content.items():
+            _check_declared_sizes(value, name, str(key))
+    elif isinstance(content, list):
+        for value in content:
+            _check_declared_sizes(value, name, key)
+    elif isinstance(content, int):
+        limit = _MAX_LAYERS if "layers" in key else _MAX_SIZE
+        if content > limit:
+            raise ValueError(
+                f"The configuration of {name} declares {key} = {content:,}, more than the limit of {limit:,}."
+            )
 
 
 def _check_weight_indices(folder: Path) -> None:
