@@ -12,6 +12,7 @@ from ..common.times import format_time
 from ..inference.highlights import Highlight, find_highlights
 from ..inference.moments import Moment, MomentResult, low_score_note
 from .axes import Page, draw_time_axis, name_row, strip_frame
+from .bars import Scale, bar_extent, bar_label, label_place, label_seconds, pack_lanes, visible_bar
 from .style import (
     GRID_COLOR,
     LABEL_SIZE,
@@ -23,7 +24,7 @@ from .style import (
     TITLE_SIZE,
     TRUTH_COLOR,
 )
-from .text import MISSING_NOTE, FittedText, fit_text, font_families, text_width
+from .text import MISSING_NOTE, FittedText, fit_text, font_families
 from .thumbnails import read_thumbnails
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 LEFT, RIGHT, TOP, BOTTOM = 1.3, 0.25, 0.15, 0.36
 TITLE_LINE, NOTE_LINE, CURVE, LANE, GAP = 0.23, 0.2, 0.95, 0.26, 0.28
 NAME_MARGIN = LEFT - 0.12
-BAR_HEIGHT, LEAST_BAR, LABEL_PAD = 0.72, 0.06, 0.06
+BAR_HEIGHT = 0.72
 NUM_THUMBNAILS, THUMBNAIL_PIXELS = 10, 192
 GALLERY_COLUMNS, GALLERY_GAP = 8, 0.08
 NUM_HIGHLIGHTS = 3
@@ -83,7 +84,7 @@ def plot_moments(
 
     results, truths = _pair_up(predictions, ground_truth)
     duration = results[0]["duration"]
-    scale = _Scale(seconds_per_inch=duration / (width - LEFT - RIGHT), saliency=_saliency_limits(results))
+    scale = Scale(seconds_per_inch=duration / (width - LEFT - RIGHT), saliency=_saliency_limits(results))
     panels = [_Panel.arrange(*pair, max_moments, scale) for pair in zip(results, truths, strict=True)]
     strip: list[np.ndarray] = []
     if video is not None:
@@ -107,14 +108,6 @@ def plot_moments(
     return page.figure
 
 
-@dataclass(frozen=True)
-class _Scale:
-    """What all panels share: seconds per inch, and the lowest and highest saliency of the curves' axis."""
-
-    seconds_per_inch: float
-    saliency: tuple[float, float]
-
-
 @dataclass
 class _Panel:
     """What one sentence's panel shows; `lanes` holds for each moment the row of its bar."""
@@ -127,15 +120,15 @@ class _Panel:
     labels: list[str]
     lanes: list[int]
     truth: list[tuple[float, float]]
-    scale: _Scale
+    scale: Scale
     thumbnails: list[np.ndarray]
 
     @classmethod
     def arrange(
-        cls, result: MomentResult, truth: Sequence[tuple[float, float]], max_moments: int | None, scale: _Scale
+        cls, result: MomentResult, truth: Sequence[tuple[float, float]], max_moments: int | None, scale: Scale
     ) -> _Panel:
         moments = sorted(result["moments"], key=lambda moment: -moment["score"])[:max_moments]
-        labels = [_label(rank, moment) for rank, moment in enumerate(moments, start=1)]
+        labels = [bar_label(rank, moment) for rank, moment in enumerate(moments, start=1)]
         return cls(
             result=result,
             title=fit_text(result["query"], result["duration"] / scale.seconds_per_inch, TITLE_SIZE, "bold"),
@@ -143,7 +136,7 @@ class _Panel:
             moments=moments,
             highlights=find_highlights(result, NUM_HIGHLIGHTS),
             labels=labels,
-            lanes=_pack_lanes([_extent(*pair, result["duration"], scale) for pair in zip(moments, labels)]),
+            lanes=pack_lanes([bar_extent(*pair, result["duration"], scale) for pair in zip(moments, labels)]),
             truth=[(float(start), float(end)) for start, end in truth],
             scale=scale,
             thumbnails=[],
@@ -214,55 +207,6 @@ def _saliency_limits(results: Sequence[MomentResult]) -> tuple[float, float]:
     return low, max(high, low + LEAST_SALIENCY_RANGE)
 
 
-def _label(rank: int, moment: Moment) -> str:
-    times = "–".join(format_time(moment[name]) for name in ("start", "end"))
-    return f"{rank}   {times}   {moment['score']:.2f}"
-
-
-def _bar(start: float, end: float, duration: float, scale: _Scale) -> tuple[float, float]:
-    """Start and end of a bar that can be seen, inside the video."""
-    missing = min(LEAST_BAR * scale.seconds_per_inch, duration) - (end - start)
-    if missing <= 0:
-        return start, end
-    start = min(max(start - missing / 2, 0.0), duration - (end - start) - missing)
-    return start, start + LEAST_BAR * scale.seconds_per_inch
-
-
-def _label_seconds(label: str, scale: _Scale) -> float:
-    return (text_width(label, LABEL_SIZE, "bold") / 72 + 2 * LABEL_PAD) * scale.seconds_per_inch
-
-
-def _label_place(moment: Moment, label: str, duration: float, scale: _Scale) -> tuple[str, float]:
-    """Where the label of a bar stands (`center`, or `left` or `right` aligned), and at what time."""
-    room, pad = _label_seconds(label, scale), LABEL_PAD * scale.seconds_per_inch
-    start, end = _bar(moment["start"], moment["end"], duration, scale)
-    if end - start >= room:
-        return "center", (start + end) / 2
-    return ("left", end + pad) if end + room <= duration else ("right", start - pad)
-
-
-def _extent(moment: Moment, label: str, duration: float, scale: _Scale) -> tuple[float, float]:
-    """Seconds that a bar and its label take."""
-    start, end = _bar(moment["start"], moment["end"], duration, scale)
-    side, _ = _label_place(moment, label, duration, scale)
-    room = _label_seconds(label, scale)
-    return (start, end + room) if side == "left" else (start - room, end) if side == "right" else (start, end)
-
-
-def _pack_lanes(extents: Sequence[tuple[float, float]]) -> list[int]:
-    """Give each bar the first row in which it covers no other."""
-    rows: list[list[tuple[float, float]]] = []
-    lanes = []
-    for start, end in extents:
-        free = (index for index, row in enumerate(rows) if all(start >= last or end <= first for first, last in row))
-        lane = next(free, len(rows))
-        if lane == len(rows):
-            rows.append([])
-        rows[lane].append((start, end))
-        lanes.append(lane)
-    return lanes
-
-
 def _draw_curve(axes: Axes, panel: _Panel) -> None:
     result, (low, high) = panel.result, panel.scale.saliency
     saliency, duration = np.asarray(result["saliency"], dtype=float), result["duration"]
@@ -275,7 +219,7 @@ def _draw_curve(axes: Axes, panel: _Panel) -> None:
     axes.fill_between(times, values, axes.get_ylim()[0], color=SALIENCY_COLOR, alpha=0.13, linewidth=0, zorder=0)
     axes.plot(times, values, color=SALIENCY_COLOR, linewidth=1.8, solid_joinstyle="round")
     for moment in panel.moments:
-        start, end = _bar(moment["start"], moment["end"], duration, panel.scale)
+        start, end = visible_bar(moment["start"], moment["end"], duration, panel.scale)
         axes.axvspan(start, end, color=MOMENT_COLOR, alpha=0.06 + 0.2 * moment["score"], linewidth=0, zorder=0)
     _mark_highlights(axes, panel)
     axes.set_xticks([])
@@ -293,7 +237,7 @@ def _mark_highlights(axes: Axes, panel: _Panel) -> None:
     for highlight in panel.highlights:
         middle, label = (highlight["start"] + highlight["end"]) / 2, format_time(highlight["start"])
         axes.plot([middle], [highlight["saliency"]], marker="*", markersize=8, color=SALIENCY_COLOR, clip_on=False)
-        half = _label_seconds(label, panel.scale) / 2
+        half = label_seconds(label, panel.scale) / 2
         center = min(max(middle, half), duration - half)
         if all(center + half <= start or center - half >= end for start, end in written):
             axes.annotate(
@@ -317,9 +261,9 @@ def _draw_lanes(axes: Axes, panel: _Panel) -> None:
     for row in range(rows):
         axes.axhline(row, color=GRID_COLOR, linewidth=0.6, zorder=0)
     for moment, label, lane in zip(panel.moments, panel.labels, panel.lanes, strict=True):
-        bar = _bar(moment["start"], moment["end"], duration, scale)
+        bar = visible_bar(moment["start"], moment["end"], duration, scale)
         _draw_bar(axes, lane, bar, facecolor=MOMENT_COLOR, alpha=0.3 + 0.7 * moment["score"])
-        side, time = _label_place(moment, label, duration, scale)
+        side, time = label_place(moment, label, duration, scale)
         color = "white" if side == "center" and moment["score"] > 0.75 else TEXT_COLOR
         style: dict[str, Any] = {"fontsize": LABEL_SIZE, "va": "center_baseline", "weight": "bold"}
         axes.text(time, lane + 0.5, label, color=color, ha=side, **style)
@@ -327,7 +271,7 @@ def _draw_lanes(axes: Axes, panel: _Panel) -> None:
         text = "none found; the highlights are marked above" if panel.highlights else "none found"
         axes.text(duration / 2, 0.5, text, color=MUTED_COLOR, fontsize=9, ha="center", va="center")
     for start, end in panel.truth:
-        bar = _bar(start, end, duration, scale)
+        bar = visible_bar(start, end, duration, scale)
         _draw_bar(axes, rows - 1, bar, facecolor="#FFFFFF", edgecolor=TRUTH_COLOR, hatch="////", linewidth=1.2)
     name_row(axes, panel.num_moment_lanes / 2, "moments", MOMENT_COLOR, NAME_MARGIN)
     if panel.truth:
