@@ -176,7 +176,7 @@ class TestFaults:
     @pytest.mark.parametrize(
         ("options", "message"),
         [
-            ({"corpus": {"form": "relese"}}, "Did you mean 'release'"),
+            ({"corpus": {"form": "release2"}}, "Did you mean 'release'"),
             ({"dataset": "qvhighlight"}, "Did you mean 'qvhighlights'"),
             ({"exclude": ["/nowhere.jsonl"]}, r"nowhere\.jsonl"),
             ({"corpus": {"interval_length": 0}}, "`interval_length` must be positive"),
