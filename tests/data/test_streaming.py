@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from torch.utils.data import DataLoader
 
-from videolights_hf.data import tables as tables_module
+from videolights_hf.data import publishing as publishing_module
 from videolights_hf.data.dataset import FeatureDataset, ItemBuilder
 from videolights_hf.data.publishing import export_parquet
 from videolights_hf.data.streaming import StreamingFeatureDataset
@@ -19,7 +19,7 @@ BUILDER = ItemBuilder((("slowfast", 6), ("clip", 4)), (("clip", 4), ("blip2", 3)
 @pytest.fixture
 def small_groups(monkeypatch):
     """Parquet row groups of a few rows, so that a small corpus has several."""
-    monkeypatch.setattr(tables_module, "_PARQUET_GROUP_BYTES", 600)
+    monkeypatch.setattr(publishing_module, "_PARQUET_GROUP_BYTES", 600)
 
 
 @pytest.fixture
