@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -135,3 +137,16 @@ def test_on_a_gpu(clip, frames, dtype):
     on_gpu = make_tiny_clip().to("cuda", dtype)
     np.testing.assert_allclose(on_gpu.encode_frames(frames), clip.encode_frames(frames), atol=0.1)
     assert on_gpu.encode_text(["A dog runs."])[0].shape == clip.encode_text(["A dog runs."])[0].shape
+
+
+@pytest.mark.parametrize(
+    ("field", "size"), [("size", {"shortest_edge": 100_000}), ("crop_size", {"height": 8, "width": 64})]
+)
+def test_an_image_processor_for_pictures_of_another_size_is_refused(clip, tmp_path, field, size):
+    clip.save_pretrained(tmp_path)
+    settings = json.loads((tmp_path / "preprocessor_config.json").read_text())
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps({**settings, field: size}))
+    with pytest.raises(
+        ValueError, match=f"image processor's `{field}` is .*, but the model takes pictures of 64 pixels"
+    ):
+        ClipBackbone.from_pretrained(tmp_path)

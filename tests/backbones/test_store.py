@@ -93,3 +93,11 @@ def test_a_folder_without_weights_is_found_before_it_is_loaded(home, clip, tmp_p
         OSError, match=r"'clip' cannot be loaded from .*holds no weights: there is no model\.safetensors"
     ):
         VideoLightsProcessor.from_pretrained(home).find_backbones()
+
+
+def test_a_token_and_a_cache_reach_backbones_in_repositories_of_their_own():
+    arguments = {"token": "t", "cache_dir": "c", "local_files_only": True, "revision": "v1", "subfolder": "a"}
+    assert store("owner/clip", "owner/model", **arguments)._locate("clip") == (
+        "owner/clip",
+        {"cache_dir": "c", "local_files_only": True, "token": "t"},
+    )

@@ -98,9 +98,9 @@ def find_model(name_or_path: str, **hub_kwargs: Any) -> None:
         _check_weight_indices(folder)
     elif os.path.isabs(name_or_path) or name_or_path.startswith((".", "~")) or name_or_path.count("/") > 1:
         raise FileNotFoundError(f"There is no folder {name_or_path}.")
-    else:
+    elif not _is_cached(name_or_path, hub_kwargs):
         cached_file(name_or_path, "config.json", **hub_kwargs)
-        if is_offline(hub_kwargs) and not _is_cached(name_or_path, hub_kwargs):
+        if is_offline(hub_kwargs):
             raise FileNotFoundError(
                 f"The weights of {name_or_path} are not in the cache, and nothing may be downloaded now."
             )
