@@ -8,7 +8,6 @@ import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 try:
     import fcntl
@@ -18,9 +17,6 @@ try:
     import msvcrt
 except ImportError:  # everywhere else
     msvcrt = None  # type: ignore[assignment]
-
-if TYPE_CHECKING:
-    from .processes import Processes
 
 LOCK_FILE = ".lock"
 _WAIT = 0.2
@@ -61,13 +57,6 @@ def locked_folder(folder: str | os.PathLike, wait: bool = False) -> Iterator[Non
         if fcntl is not None:
             path.unlink(missing_ok=True)
         os.close(descriptor)
-
-
-@contextlib.contextmanager
-def locked_by_main(folder: str | os.PathLike, processes: Processes) -> Iterator[None]:
-    """`locked_folder` for processes that share the work: the main one holds the lock for all."""
-    with locked_folder(folder) if processes.is_main else contextlib.nullcontext():
-        yield
 
 
 def _open_locked(path: Path) -> int:

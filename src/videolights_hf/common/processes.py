@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeVar
 
 import torch
+
+from .locks import locked_folder
 
 Item = TypeVar("Item")
 
@@ -77,6 +80,13 @@ class Processes:
         from accelerate.utils import gather_object
 
         return gather_object(items)
+
+
+@contextlib.contextmanager
+def locked_by_main(folder: str | os.PathLike, processes: Processes) -> Iterator[None]:
+    """`locked_folder` for processes that share the work: the main one holds the lock for all."""
+    with locked_folder(folder) if processes.is_main else contextlib.nullcontext():
+        yield
 
 
 def _device(device: str | torch.device) -> torch.device:

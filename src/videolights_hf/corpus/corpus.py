@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 from ..common.failures import Failure
 from ..common.files import remove_leftovers
 from ..common.json_lines import write_json_lines
-from ..common.locks import locked_by_main
+from ..common.processes import locked_by_main
 from ..common.settings import keep_settings
 from ..extraction.groups import VideoGroups
 from ..extraction.settings import ExtractionSettings

@@ -424,6 +424,9 @@ def _read_row(table: Dataset, row: int) -> dict[str, Any]:
     try:
         return table[row]
     except (MemoryError, OverflowError, IndexError) as error:
+        if row >= len(table):
+            # How Python's loops learn that a sequence is over.
+            raise
         # Arrow believes the sizes that a damaged file gives.
         raise ValueError(
             f"Row {row} of a table cannot be read ({error!r}): the dataset is damaged, build it again."

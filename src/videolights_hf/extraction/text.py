@@ -11,7 +11,7 @@ from ..backbones.checkpoints import backbone_settings
 from ..common.batches import iterate_batches, run_within_memory
 from ..common.files import read_json_object, write_json
 from ..common.ids import check_ids
-from ..common.locks import locked_by_main
+from ..common.processes import locked_by_main
 from .features import text_feature_folder
 from .progress import ExtractionBar
 from .settings import ExtractionSettings

@@ -14,7 +14,7 @@ from ..backbones.base import FeatureBackbone
 from ..backbones.checkpoints import backbone_settings
 from ..backbones.runner import VideoEncoder
 from ..common.ids import check_ids
-from ..common.locks import locked_by_main
+from ..common.processes import locked_by_main
 from ..video.reader import VideoSource
 from .features import file_content, video_feature_folder
 from .groups import VideoGroups

@@ -83,7 +83,7 @@ class VideoLightsTrainer(EvaluatingTrainer):
     ...     eval_dataset=FeatureDataset.from_config(tables, "val", config),
     ... )
     >>> _ = trainer.train()
-    {...}
+    epoch 1 ...
     >>> metrics = trainer.evaluate()
     >>> 0 <= metrics["eval_MR-full-mAP"] <= 100
     True
