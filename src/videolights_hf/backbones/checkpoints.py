@@ -122,10 +122,9 @@ def _as_one_line(name: str, checkpoint: str) -> Iterator[None]:
     # What a broken connection or a damaged file raises depends on the libraries below.
     except Exception as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0].removesuffix(".")
-        raise OSError(
-            f"The backbone {name!r} cannot be loaded from {checkpoint}: {reason}. If a download was interrupted, repeat "
-            "the command: it goes on where it stopped."
-        ) from error
+        is_of_hub = not os.path.isabs(checkpoint) and "://" not in checkpoint
+        hint = " If a download was interrupted, repeat the command: it goes on where it stopped." if is_of_hub else ""
+        raise OSError(f"The backbone {name!r} cannot be loaded from {checkpoint}: {reason}.{hint}") from error
 
 
 def backbone_settings(backbone: FeatureBackbone, checkpoint: str | None) -> dict[str, Any]:
