@@ -22,6 +22,7 @@ from ..inference.processing import VideoLightsProcessor
 from ..models.configuration import DetectorConfig
 from ..models.detector import DetectorForMomentRetrieval
 from ..models.families import CONFIGS, model_class
+from ..models.videolights.formulation import MEMBERS
 from .published import download_checkpoint, get_published_checkpoint, unpacked_checkpoint
 from .release_names import convert_state_dict, family_of_release, revert_state_dict, strip_wrappers
 
@@ -365,6 +366,10 @@ def _release_options(config: DetectorConfig) -> dict[str, Any]:
     if config.use_feature_refinement and config.word_correlation != "constant":
         raise ValueError('The release has no counterpart of word_correlation="attended".')
     family = config.model_type
+    own = [name for name, member in MEMBERS.items() if member.change != "none" and name != "use_text_positions"]
+    for name in own if family == "videolights" else []:
+        if getattr(config, name) not in (MEMBERS[name].released, "attended"):
+            raise ValueError(f"The release has no counterpart of {name}={getattr(config, name)!r}.")
     options = {name: getattr(config, field) for name, field in (_OPTIONS | _OWN_OPTIONS[family]).items()}
     options |= _FIXED_OPTIONS
     options |= {

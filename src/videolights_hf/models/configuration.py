@@ -109,6 +109,13 @@ class DetectorConfig(PreTrainedConfig):
     variants: ClassVar[dict[str, dict[str, Any]]] = {}
     datasets: ClassVar[dict[str, dict[str, Any]]] = {}
 
+    # What VideoLights offers a choice of.
+    projection_relu = "inner"
+    convolution_kernel_size = 1
+    sentence_similarity = "cosine"
+    refinement_relu = True
+    video_positions = "sine"
+
     video_backbones: list | tuple = (("slowfast", 2304), ("clip", 512))
     text_backbones: list | tuple = (("clip", 512),)
     audio_dim: int = 0

@@ -41,6 +41,9 @@ class DetectorModel(DetectorPreTrainedModel):
         self.feature_refinement = FeatureRefinement(config) if config.use_feature_refinement else None
         # Released checkpoints hold this embedding whether they use it or not.
         self.text_position_embedding = TextPositionEmbedding(config)
+        self.clip_position_embedding = None
+        if config.video_positions == "learned":
+            self.clip_position_embedding = nn.Embedding(config.max_video_length, config.hidden_size)
 
     def project(
         self,
@@ -58,16 +61,21 @@ class DetectorModel(DetectorPreTrainedModel):
         self._check_features(video_features, text_features, audio_features)
         if audio_features is not None:
             video_features = torch.cat((video_features, audio_features), dim=-1)
-        clips = Tokens(
-            self.video_projection(video_features), valid=_as_padding("video", video_attention_mask, video_features)
-        )
-        words = Tokens(
-            self.text_projection(text_features), valid=_as_padding("text", text_attention_mask, text_features)
-        )
-        video, text = clips.states, words.states
-        position = video_position_embedding(clips.is_valid().to(video.dtype), self.config.hidden_size)
+        video_valid = _as_padding("video", video_attention_mask, video_features)
+        text_valid = _as_padding("text", text_attention_mask, text_features)
+        video = self.video_projection(video_features, video_valid)
+        text = self.text_projection(text_features, text_valid)
         text_position = self.text_position_embedding(text) if self.config.use_text_positions else None
-        return clips._replace(position=position.to(video.dtype)), words._replace(position=text_position)
+        return Tokens(video, self.place_clips(video, video_valid), video_valid), Tokens(
+            text, text_position, text_valid
+        )
+
+    def place_clips(self, video: torch.Tensor, valid: torch.Tensor | None) -> torch.Tensor:
+        """Positions of clips (B, L, D), of which (B, L) `valid` are no padding."""
+        if self.clip_position_embedding is not None:
+            return self.clip_position_embedding.weight[: video.shape[1]].expand_as(video)
+        count = Tokens(video, valid=valid).is_valid().to(video.dtype)
+        return video_position_embedding(count, self.config.hidden_size).to(video.dtype)
 
     def refine(self, clips: Tokens, words: Tokens) -> Tokens:
         """Clips refined by the sentence (FRA), or the clips as they are where the configuration has none."""
@@ -119,9 +127,13 @@ class DetectorModel(DetectorPreTrainedModel):
                 )
         if video.shape[0] != text.shape[0]:
             raise ValueError(f"{video.shape[0]} videos but {text.shape[0]} sentences: give one sentence per video.")
-        if config.use_text_positions and text.shape[1] > config.max_text_length:
+        if (config.use_text_positions or config.word_correlation == "map") and text.shape[1] > config.max_text_length:
             raise ValueError(
                 f"{text.shape[1]} words, but the model has positions for {config.max_text_length}: cut the text."
+            )
+        if config.video_positions == "learned" and video.shape[1] > config.max_video_length:
+            raise ValueError(
+                f"{video.shape[1]} clips, but the model has positions for {config.max_video_length}: use windows."
             )
         if (audio is not None) != (config.audio_dim > 0):
             wanted = f"needs audio features of width {config.audio_dim}" if config.audio_dim else "takes no audio"

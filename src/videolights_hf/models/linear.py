@@ -4,6 +4,7 @@ transformers initializes the models of other packages module by module, each by 
 parameters itself: hence a class for each way to start.
 """
 
+import torch
 from torch import nn
 
 
@@ -22,8 +23,21 @@ class PackedLinear(ZeroBiasLinear):
     """
 
 
+class LocalConvolution(nn.Conv1d):
+    """Convolution over clips or words, (B, S, input_size) to (B, S, output_size), to which padding is zero."""
+
+    def __init__(self, input_size: int, output_size: int, kernel_size: int):
+        super().__init__(input_size, output_size, kernel_size, padding="same")
+
+    def forward(self, states: torch.Tensor, valid: torch.Tensor | None = None) -> torch.Tensor:
+        """Convolve (B, S, C), of which (B, S) `valid` are no padding."""
+        if valid is not None:
+            states = states.masked_fill(~valid.unsqueeze(-1), 0)
+        return super().forward(states.transpose(1, 2)).transpose(1, 2)
+
+
 class XavierModule(nn.Module):
     """Module whose own parameters (not those of its children) are matrices that start Xavier-uniform."""
 
 
-__all__ = ["PackedLinear", "XavierLinear", "XavierModule", "ZeroBiasLinear"]
+__all__ = ["LocalConvolution", "PackedLinear", "XavierLinear", "XavierModule", "ZeroBiasLinear"]

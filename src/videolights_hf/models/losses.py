@@ -1,7 +1,7 @@
 """Loss terms, one function each, and the sum that every detector makes of its own."""
 
-from collections.abc import Mapping
-from typing import Literal
+from collections.abc import Iterator, Mapping
+from typing import Literal, NamedTuple
 
 import torch
 from torch import nn
@@ -17,6 +17,27 @@ FOREGROUND, BACKGROUND = 0, 1
 MAX_SALIENCY = 12
 RANK_TEMPERATURE = 0.5
 MASKED_SCORE = -1000.0
+
+
+class SaliencyForm(NamedTuple):
+    """How eq. 4 to 6 and 8 to 12 of the paper are computed; the defaults are the released code's way.
+
+    Attributes:
+        padding: Whether padded clips and words count or are masked out.
+        scaling: Scores shifted and scaled by their batch, and normalized for each sample, or raw scores.
+        reduction: Sums over the batch in eq. 6, 11 and 12 and means over clips in eq. 8 to 10, or as printed.
+    """
+
+    padding: Literal["counted", "masked"] = "counted"
+    scaling: Literal["batch", "none"] = "batch"
+    reduction: Literal["released", "paper"] = "released"
+
+    def mask(self, valid: torch.Tensor) -> torch.Tensor:
+        """What counts of (B, S) tokens."""
+        return valid if self.padding == "masked" else torch.ones_like(valid)
+
+
+RELEASED_FORM = SaliencyForm()
 
 
 def matched_mean(values: torch.Tensor, is_matched: torch.Tensor) -> torch.Tensor:
@@ -69,13 +90,19 @@ def class_error(logits: torch.Tensor, matched_query: torch.Tensor) -> torch.Tens
 
 
 def query_text_alignment_loss(
-    queries: torch.Tensor, text: torch.Tensor, matched_query: torch.Tensor, temperature: float
+    queries: torch.Tensor,
+    text: torch.Tensor,
+    matched_query: torch.Tensor,
+    temperature: float,
+    counted_words: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Matched queries lie nearer to the words than the other queries do (paper, eq. 4).
 
-    `queries` (B, M, P) and `text` (B, N, P) are unit vectors. As in the release, every text slot counts, padding
-    included. Samples without a matched moment add nothing.
+    `queries` (B, M, P) and `text` (B, N, P) are unit vectors. By default every text slot counts, padding included, as
+    in the release; otherwise `counted_words` (B, N) do. Samples without a matched moment add nothing.
     """
+    if counted_words is not None:
+        text = text * counted_words.unsqueeze(-1)
     logits = (queries * text.sum(1, keepdim=True)).sum(-1) / temperature
     is_matched = matched_query_mask(matched_query, logits.shape[1])
     count = is_matched.sum(-1)
@@ -83,26 +110,61 @@ def query_text_alignment_loss(
     return (loss * (count > 0)).mean()
 
 
-def rescale_saliency(scores: torch.Tensor, saliency: torch.Tensor) -> torch.Tensor:
-    """Shift scores (B, L) to start at 0 in the batch and divide by the batch's range of annotated saliency."""
-    saliency_range = (saliency.max() - saliency.min()).clamp(min=1e-6)
-    return (scores - scores.min()) / saliency_range
+def rescale_saliency(
+    scores: torch.Tensor,
+    saliency: torch.Tensor,
+    counted: torch.Tensor | None = None,
+    form: SaliencyForm = RELEASED_FORM,
+) -> torch.Tensor:
+    """Scores (B, L) on the scale of the losses, zero where a clip does not count.
 
-
-def saliency_cosine_loss(scores: torch.Tensor, saliency: torch.Tensor) -> torch.Tensor:
-    """1 - cosine of predicted and annotated saliency, summed over the batch (paper, eq. 6, 11 and 12).
-
-    Both are (B, L); the paper's mean over the batch is a sum in the release.
+    As released: shifted to start at 0 in the batch, and divided by the batch's range of annotated saliency.
     """
-    scores = nn.functional.normalize(rescale_saliency(scores, saliency), dim=-1)
+    counted = torch.ones_like(scores, dtype=torch.bool) if counted is None else counted
+    if form.scaling == "batch":
+        saliency_range = (saliency.max() - saliency.min()).clamp(min=1e-6)
+        scores = (scores - scores.masked_fill(~counted, torch.inf).min()) / saliency_range
+    return scores.masked_fill(~counted, 0)
+
+
+def saliency_cosine_loss(
+    scores: torch.Tensor,
+    saliency: torch.Tensor,
+    counted: torch.Tensor | None = None,
+    form: SaliencyForm = RELEASED_FORM,
+) -> torch.Tensor:
+    """1 - cosine of predicted and annotated saliency (paper, eq. 6, 11 and 12), summed over the batch as released.
+
+    Args:
+        scores: (B, L) predicted saliency.
+        saliency: (B, L) annotated saliency.
+        counted: (B, L) bool, the clips that count; by default all.
+        form: Scaling and reduction.
+    """
+    scores = nn.functional.normalize(rescale_saliency(scores, saliency, counted, form), dim=-1)
     saliency = nn.functional.normalize(saliency, dim=-1)
-    return (1 - nn.functional.cosine_similarity(saliency, scores, dim=-1)).sum()
+    distance = 1 - nn.functional.cosine_similarity(saliency, scores, dim=-1)
+    return distance.mean() if form.reduction == "paper" else distance.sum()
 
 
-def video_text_alignment_loss(text: torch.Tensor, video: torch.Tensor, saliency: torch.Tensor) -> torch.Tensor:
-    """Cosine of mean word (B, N, D) and refined clip (B, L, D) follows the annotated saliency (paper, eq. 5 and 6)."""
-    similarity = nn.functional.cosine_similarity(text.mean(1, keepdim=True), video, dim=-1)
-    return saliency_cosine_loss(similarity, saliency)
+def video_text_alignment_loss(
+    text: torch.Tensor,
+    video: torch.Tensor,
+    saliency: torch.Tensor,
+    counted: tuple[torch.Tensor, torch.Tensor] | None = None,
+    form: SaliencyForm = RELEASED_FORM,
+) -> torch.Tensor:
+    """Cosine of mean word (B, N, D) and refined clip (B, L, D) follows the annotated saliency (paper, eq. 5 and 6).
+
+    `counted` are the words (B, N) and the clips (B, L) that count; by default all.
+    """
+    if counted is None:
+        sentence, clips = text.mean(1, keepdim=True), None
+    else:
+        words, clips = counted[0].to(text.dtype).unsqueeze(-1), counted[1]
+        sentence = (text * words).sum(1, keepdim=True) / words.sum(1, keepdim=True).clamp(min=1)
+    similarity = nn.functional.cosine_similarity(sentence, video, dim=-1)
+    return saliency_cosine_loss(similarity, saliency, clips, form)
 
 
 def negative_pair_loss(negative_scores: torch.Tensor, video_mask: torch.Tensor) -> torch.Tensor:
@@ -139,21 +201,29 @@ def margin_ranking_loss(
 
 
 def hard_positive_negative_loss(
-    scores: torch.Tensor, saliency: torch.Tensor, outside: Literal["squared", "absolute"] = "squared"
+    scores: torch.Tensor,
+    saliency: torch.Tensor,
+    outside: Literal["squared", "absolute"] = "squared",
+    counted: torch.Tensor | None = None,
+    form: SaliencyForm = RELEASED_FORM,
 ) -> torch.Tensor:
-    """Errors of clips outside the moments and inside them (paper, eq. 9 and 10), before the adaptive weight.
+    """Errors of clips outside the moments and inside them (paper, eq. 8 to 10), before the adaptive weight.
 
     Args:
         scores: (B, L) predicted saliency.
         saliency: (B, L) annotated saliency.
         outside: Penalty on a clip outside: the square of its score, as released, or its size, as in eq. 9.
+        counted: (B, L) bool, the clips that count; by default all.
+        form: Scaling and reduction.
     """
-    scores = nn.functional.normalize(rescale_saliency(scores, saliency), dim=-1)
-    target = nn.functional.normalize(saliency, dim=-1)
-    is_positive = saliency > 0
+    counted = torch.ones_like(scores, dtype=torch.bool) if counted is None else counted
+    scores, target = rescale_saliency(scores, saliency, counted, form), saliency
+    if form.scaling == "batch":
+        scores, target = (nn.functional.normalize(values, dim=-1) for values in (scores, target))
     # The target is zero outside the moments, so the error there is the score itself.
     penalty = scores.abs() if outside == "absolute" else scores.square()
-    return ((scores - target).square() * is_positive).mean() + (penalty * ~is_positive).mean()
+    errors = torch.where(saliency > 0, (scores - target).square(), penalty) * counted
+    return errors.sum() / (errors.shape[0] if form.reduction == "paper" else counted.sum())
 
 
 class DetectorLoss:
@@ -175,6 +245,9 @@ class DetectorLoss:
         "loss_contrastive_align": "contrastive_align_loss_coef",
         "loss_saliency": "saliency_loss_coef",
     }
+
+    # VideoLights alone offers another.
+    form = RELEASED_FORM
 
     def __init__(self, config: DetectorConfig):
         self.config = config
@@ -210,7 +283,8 @@ class DetectorLoss:
         terms = {"loss_saliency": sum(parts.values(), video_mask.new_zeros((), dtype=torch.float32))}
         terms |= self.sample_terms(features, labels, video_mask)
         loss, logged = self._weigh(terms), {**terms, **parts}
-        for suffix, layer_terms, error in [] if self.config.highlight_only else self._layers(output, features, labels):
+        layers = [] if self.config.highlight_only else self._layers(output, features, labels, video_mask)
+        for suffix, layer_terms, error in layers:
             loss = loss + self._weigh(layer_terms)
             logged |= {f"{name}{suffix}": term for name, term in layer_terms.items()}
             logged[f"class_error{suffix}"] = error
@@ -258,13 +332,17 @@ class DetectorLoss:
         """Foreground against background, (B, M, 2) logits and (B, K) matches."""
         return label_loss(logits, matched_query, self.config.background_coef)
 
-    def _layers(self, output: Mapping, features: Mapping, labels: Mapping[str, torch.Tensor]):
+    def _layers(
+        self, output: Mapping, features: Mapping, labels: Mapping[str, torch.Tensor], video_mask: torch.Tensor
+    ) -> Iterator[tuple[str, dict[str, torch.Tensor], torch.Tensor]]:
         """Suffix, terms and class error of each decoder layer, earlier ones first."""
         layers = [*(output.get("auxiliary_outputs") or []), output]
         logits = full_precision(torch.stack([layer["logits"] for layer in layers]))
         pred_spans = full_precision(torch.stack([layer["pred_spans"] for layer in layers]))
         spans = full_precision(labels["spans"])
         matched = self.matcher(logits, pred_spans, spans, labels["span_mask"].bool())
+        masked = self.form.padding == "masked"
+        counted_words = features["text_mask"] if masked else None
         for index, layer in enumerate(layers):
             is_last = index == len(layers) - 1
             terms = {
@@ -278,13 +356,14 @@ class DetectorLoss:
                     full_precision(output["contrastive_text"]),
                 )
                 terms["loss_contrastive_align"] = query_text_alignment_loss(
-                    queries, text, matched[index], self.config.contrastive_temperature
+                    queries, text, matched[index], self.config.contrastive_temperature, counted_words
                 )
                 if is_last and self.aligns_video:
                     video = full_precision(self.video_to_align(features))
                     words = full_precision(features["projected_text"])
+                    counted = None if counted_words is None else (counted_words, video_mask)
                     terms["loss_contrastive_align"] += video_text_alignment_loss(
-                        words, video, full_precision(labels["saliency"])
+                        words, video, full_precision(labels["saliency"]), counted, self.form
                     )
             yield "" if is_last else f"_{index}", terms, class_error(logits[index], matched[index])
 

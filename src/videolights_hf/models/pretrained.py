@@ -15,7 +15,7 @@ from ..hub.card import load_or_make_model_card
 from ..hub.code import auto_map, write_code
 from ..hub.push import UPLOAD_ARGUMENTS, push_saved_folder
 from .configuration import DetectorConfig
-from .linear import PackedLinear, XavierLinear, XavierModule, ZeroBiasLinear
+from .linear import LocalConvolution, PackedLinear, XavierLinear, XavierModule, ZeroBiasLinear
 
 _Model = TypeVar("_Model", bound="DetectorPreTrainedModel")
 
@@ -39,15 +39,15 @@ class DetectorPreTrainedModel(PreTrainedModel):
     @torch.no_grad()
     def _init_weights(self, module: nn.Module):
         """Initialize as the releases do: Xavier inside transformer and refinement, PyTorch's defaults elsewhere."""
-        if isinstance(module, nn.Linear):
-            bound = module.in_features**-0.5
+        if isinstance(module, (nn.Linear, LocalConvolution)):
+            bound = module.weight[0].numel() ** -0.5
             if isinstance(module, XavierLinear):
                 init.xavier_uniform_(module.weight, gain=math.sqrt(0.5) if isinstance(module, PackedLinear) else 1.0)
             else:
                 init.uniform_(module.weight, -bound, bound)
             if isinstance(module, ZeroBiasLinear):
                 init.zeros_(module.bias)
-            else:
+            elif module.bias is not None:
                 init.uniform_(module.bias, -bound, bound)
         elif isinstance(module, nn.Embedding):
             init.normal_(module.weight)

@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 from .configuration import DetectorConfig
+from .linear import LocalConvolution
 
 
 class ProjectionLayer(nn.Module):
@@ -13,11 +14,17 @@ class ProjectionLayer(nn.Module):
         super().__init__()
         self.norm = nn.LayerNorm(input_size)
         self.dropout = nn.Dropout(config.input_dropout)
-        self.projection = nn.Linear(input_size, config.hidden_size)
+        kernel_size = config.convolution_kernel_size
+        self.projection: nn.Module = nn.Linear(input_size, config.hidden_size)
+        if kernel_size > 1:
+            self.projection = LocalConvolution(input_size, config.hidden_size, kernel_size)
 
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """(B, S, input_size) to (B, S, D)."""
-        return self.projection(self.dropout(self.norm(features)))
+    def forward(self, features: torch.Tensor, valid: torch.Tensor | None = None) -> torch.Tensor:
+        """(B, S, input_size) to (B, S, D); `valid` (B, S) are no padding."""
+        features = self.dropout(self.norm(features))
+        if isinstance(self.projection, LocalConvolution):
+            return self.projection(features, valid)
+        return self.projection(features)
 
 
 class Projection(nn.Module):
@@ -25,14 +32,16 @@ class Projection(nn.Module):
 
     def __init__(self, input_size: int, config: DetectorConfig):
         super().__init__()
+        self.ends_in_relu = config.projection_relu == "all"
         sizes = [input_size] + [config.hidden_size] * (config.num_projection_layers - 1)
         self.layers = nn.ModuleList(ProjectionLayer(size, config) for size in sizes)
 
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """(B, S, input_size) to (B, S, D); ReLU follows every layer but the last."""
+    def forward(self, features: torch.Tensor, valid: torch.Tensor | None = None) -> torch.Tensor:
+        """(B, S, input_size) to (B, S, D); as released, ReLU follows every layer but the last."""
         for layer in self.layers[:-1]:
-            features = nn.functional.relu(layer(features))
-        return self.layers[-1](features)
+            features = nn.functional.relu(layer(features, valid))
+        features = self.layers[-1](features, valid)
+        return nn.functional.relu(features) if self.ends_in_relu else features
 
 
 __all__ = ["Projection"]

@@ -17,6 +17,8 @@ class BidirectionalLayer(GradientCheckpointingLayer):
     def __init__(self, config: VideoLightsConfig):
         super().__init__()
         hidden_size = config.hidden_size
+        self.as_printed = config.fusion_form == "paper"
+        self.positions_everywhere = config.fusion_positions == "all"
         self.video_from_text = Attention(config)
         self.text_from_video = Attention(config)
         self.video_from_fused_text = Attention(config)
@@ -25,7 +27,7 @@ class BidirectionalLayer(GradientCheckpointingLayer):
         self.video_from_fused_text_proj = XavierLinear(hidden_size, hidden_size)
         self.feed_forward = FeedForward(config)
         self.norm1 = nn.LayerNorm(hidden_size)
-        # The released layer holds this norm without using it; it stays so that checkpoints pass both ways unchanged.
+        # The released layer holds this norm without using it; the paper's form does.
         self.norm2 = nn.LayerNorm(hidden_size)
         self.norm3 = nn.LayerNorm(hidden_size)
         self.norm4 = nn.LayerNorm(hidden_size)
@@ -44,19 +46,31 @@ class BidirectionalLayer(GradientCheckpointingLayer):
 
         `video_mask` and `text_mask` are attention masks over clips and over words as keys.
         """
-        placed_text = text if text_position is None else text + text_position
-        attended, _ = self.video_from_text(video + video_position, placed_text, text, text_mask)
+        placed_video, placed_text = self.place(video, video_position), self.place(text, text_position)
+        video_value, text_value = (placed_video, placed_text) if self.positions_everywhere else (video, text)
+        attended, _ = self.video_from_text(placed_video, placed_text, text_value, text_mask)
         fused_video = self.norm1(video + self.video_from_text_proj(self.dropout(attended)))
 
-        attended, _ = self.text_from_video(placed_text, video + video_position, video, video_mask)
+        attended, _ = self.text_from_video(placed_text, placed_video, video_value, video_mask)
         fused_text = text + self.text_from_video_proj(self.dropout(attended))
+        if self.as_printed:
+            fused_text = self.norm2(fused_text)
 
-        attended, weights = self.video_from_fused_text(fused_video, fused_text, fused_text, text_mask)
+        query, key = fused_video, fused_text
+        if self.positions_everywhere:
+            query, key = self.place(fused_video, video_position), self.place(fused_text, text_position)
+        attended, weights = self.video_from_fused_text(query, key, key, text_mask)
         fused_video = self.norm3(fused_video + self.video_from_fused_text_proj(self.dropout(attended)))
 
-        # The release adds the feed-forward output to itself here, not to its input.
         update = self.feed_forward(fused_video)
-        return self.norm4(update + self.dropout(update)), weights
+        # The release adds the feed-forward output to itself here, not to its input.
+        residual = fused_video if self.as_printed else update
+        return self.norm4(residual + self.dropout(update)), weights
+
+    @staticmethod
+    def place(states: torch.Tensor, position: torch.Tensor | None) -> torch.Tensor:
+        """Add positions (B, S, D), if there are any."""
+        return states if position is None else states + position
 
 
 FUSION_LAYERS = {"bi": BidirectionalLayer, "uni": TextToVideoLayer}

@@ -93,6 +93,7 @@ class VideoLightsModel(VideoLightsPreTrainedModel, DetectorModel):
             fused_video=fused.states[:size],
             negative_hidden_state=memory[size:] if encode_negatives else None,
             negative_global_state=global_state[size:] if encode_negatives else None,
+            text_mask=words.is_valid(),
             **self.record(output_hidden_states, output_attentions, encoded, decoded, fused),
         )
 

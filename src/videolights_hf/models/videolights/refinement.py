@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from ..configuration import DetectorConfig
-from ..linear import XavierModule
+from ..linear import LocalConvolution, XavierModule
 from ..numerics import masked_softmax
 from ..tokens import Tokens
 
@@ -33,15 +33,22 @@ class FeatureRefinement(XavierModule):
 
     def __init__(self, config: DetectorConfig):
         super().__init__()
-        hidden_size = config.hidden_size
-        self.attended_words = config.word_correlation == "attended"
-        self.pool_weight = nn.Parameter(torch.empty(hidden_size, 1))
-        self.similarity_weight = nn.Parameter(torch.empty(hidden_size, 1))
-        if not self.attended_words:
+        size, channels = config.hidden_size, 4 * config.hidden_size
+        self.word_correlation = config.word_correlation
+        self.sentence_similarity = config.sentence_similarity
+        self.max_text_length = config.max_text_length
+        self.ends_in_relu = config.refinement_relu
+        self.pool_weight = nn.Parameter(torch.empty(size, 1))
+        self.similarity_weight = nn.Parameter(torch.empty(size, 1))
+        if self.word_correlation == "constant":
             self.correlation_query_weight = nn.Parameter(torch.empty(1, 1))
-            self.correlation_value_weight = nn.Parameter(torch.empty(1, hidden_size))
+            self.correlation_value_weight = nn.Parameter(torch.empty(1, size))
+        elif self.word_correlation == "map":
+            channels = 3 * size + config.max_text_length
         self.dropout = nn.Dropout(config.refinement_dropout)
-        self.mixer = nn.Linear(4 * hidden_size, hidden_size)
+        self.mixer: nn.Linear | LocalConvolution = nn.Linear(channels, size)
+        if config.convolution_kernel_size > 1:
+            self.mixer = LocalConvolution(channels, size, config.convolution_kernel_size)
 
     @property
     def constant_word(self) -> torch.Tensor:
@@ -53,24 +60,49 @@ class FeatureRefinement(XavierModule):
         scores = video @ words.states.transpose(1, 2)
         return masked_softmax(scores, words.is_valid().unsqueeze(1)) @ words.states
 
+    def map_words(self, video: torch.Tensor, words: Tokens) -> torch.Tensor:
+        """Dot products of each clip with each word, (B, L, `max_text_length`), zero where there is no word."""
+        products = video @ words.states.transpose(1, 2)
+        products = products.masked_fill(~words.is_valid().unsqueeze(1), 0)
+        return nn.functional.pad(products, (0, self.max_text_length - words.states.shape[1]))
+
+    def similarity(self, clips: Tokens, sentence: torch.Tensor) -> torch.Tensor:
+        """Similarity (B, L) of clips to the sentence (B, D), far below zero on padding."""
+        if self.sentence_similarity == "dot":
+            similarity = (clips.states @ sentence.unsqueeze(-1)).squeeze(-1)
+        else:
+            similarity = nn.functional.cosine_similarity(clips.states, sentence.unsqueeze(1), dim=-1, eps=1e-8)
+        return similarity + (~clips.is_valid()).to(similarity.dtype) * PADDED_CLIP_SIMILARITY
+
     def forward(self, clips: Tokens, words: Tokens) -> torch.Tensor:
         """Refine projected clips (B, L, D) by projected words (B, N, D); returns (B, L, D)."""
         video, sentence = clips.states, pool_sentence(words, self.pool_weight)
-        similarity = nn.functional.cosine_similarity(video, sentence.unsqueeze(1), dim=-1, eps=1e-8)
-        similarity = (similarity + (~clips.is_valid()).to(video.dtype) * PADDED_CLIP_SIMILARITY).unsqueeze(-1)
-        branches = [video, similarity * self.similarity_weight[:, 0], sentence.unsqueeze(1)]
-        weight: torch.Tensor = self.mixer.weight
-        bias: torch.Tensor = self.mixer.bias
-        if self.attended_words:
+        similarity = self.similarity(clips, sentence).unsqueeze(-1)
+        branches = [video, similarity * self.similarity_weight[:, 0], sentence.unsqueeze(1).expand_as(video)]
+        if self.word_correlation == "map":
+            branches.append(self.map_words(video, words))
+        elif self.word_correlation == "attended":
             branches.append(self.attend_words(video, words))
-        elif self.training or torch.is_grad_enabled():
-            branches.append(self.constant_word.view(1, 1, -1))
-        else:
-            # At inference the constant branch is part of the bias and costs nothing.
-            weight, of_words = weight.split([3 * video.shape[-1], video.shape[-1]], dim=1)
-            bias = nn.functional.linear(self.constant_word, of_words, bias)
-        mixed = torch.cat([self.dropout(branch.expand_as(video)) for branch in branches], dim=-1)
-        return self.dropout(nn.functional.relu(nn.functional.linear(mixed, weight, bias)))
+        elif not self._folds_constant:
+            branches.append(self.constant_word.expand_as(video))
+        mixed = self._mix(torch.cat([self.dropout(branch) for branch in branches], dim=-1), clips.valid)
+        return self.dropout(nn.functional.relu(mixed) if self.ends_in_relu else mixed)
+
+    @property
+    def _folds_constant(self) -> bool:
+        # At inference the constant branch is part of the bias and costs nothing.
+        is_linear = self.word_correlation == "constant" and isinstance(self.mixer, nn.Linear)
+        return is_linear and not self.training and not torch.is_grad_enabled()
+
+    def _mix(self, branches: torch.Tensor, valid: torch.Tensor | None) -> torch.Tensor:
+        if isinstance(self.mixer, LocalConvolution):
+            return self.mixer(branches, valid)
+        if not self._folds_constant:
+            return self.mixer(branches)
+        size = self.mixer.out_features
+        weight, of_words = self.mixer.weight.split([3 * size, size], dim=1)
+        bias = nn.functional.linear(self.constant_word, of_words, self.mixer.bias)
+        return nn.functional.linear(branches, weight, bias)
 
 
 __all__ = ["FeatureRefinement", "pool_sentence"]
