@@ -287,5 +287,5 @@ def test_moment_selection_follows_slice_rules():
         start, end = (int(torch.tensor(value).floor()) for value in (start, end))
         rows = list(range(1, num_clips + 1))[start : end + 1]
         expected = torch.tensor(rows + [0] * (num_clips - len(rows))).float()
-        selected = coupled.select_moment(video, torch.zeros(1, 1, 2), spans)
+        selected = coupled.select_moment(video, torch.zeros(1, 1, 2), spans, num_clips)
         assert torch.equal(selected[0, :, 0], expected), (center, width)
