@@ -10,6 +10,7 @@ import pytest
 
 import videolights_hf
 from tests.support.training import make_tables
+from videolights_hf.backbones import registry
 
 
 class FencedParser(doctest.DocTestParser):
@@ -32,6 +33,8 @@ def modules_with_examples():
 def test_examples_of_docstrings(name, tmp_path, monkeypatch):
     make_tables(sizes={"train": 4, "val": 2}).save_to_disk(tmp_path / "qvhighlights_features")
     monkeypatch.chdir(tmp_path)
+    # An example registers a backbone, which other tests must not meet.
+    monkeypatch.setattr(registry, "BACKBONES", dict(registry.BACKBONES))
     module = importlib.import_module(name)
     finder = doctest.DocTestFinder(parser=FencedParser())
     runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS)

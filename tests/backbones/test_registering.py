@@ -97,7 +97,7 @@ class TestRegistering:
 class TestPackages:
     def test_a_backbone_of_an_installed_package_needs_no_import(self, package):
         assert "siglip_backbone" not in sys.modules
-        assert known_backbones() == ["clip", "blip2", "slowfast", "siglip"]
+        assert known_backbones() == ["clip", "blip2", "slowfast", "similarity", "siglip"]
         assert get_backbone_class("siglip").__name__ == "SiglipBackbone"
 
     @pytest.mark.parametrize(

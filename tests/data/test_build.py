@@ -397,7 +397,9 @@ def test_published_annotations_and_features_in_the_published_layout_become_batch
         [["slowfast", 96], ["clip", 64], ["blip_video", 64]],
         [["clip_text", 64], ["blip_text", 64]],
     )
-    config = VideoLightsConfig(video_backbones=video, text_backbones=text, max_video_length=1000)
+    config = VideoLightsConfig(
+        video_backbones=video, text_backbones=text, max_video_length=1000, clip_length=clip_length
+    )
     for name, path in annotations.items():
         data = FeatureDataset.from_config(tables, name, config)
         assert data.annotations == as_read(read_annotations(path, dataset))

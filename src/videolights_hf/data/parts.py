@@ -48,6 +48,9 @@ class Problem:
     path: str
     message: str
 
+    def __str__(self) -> str:
+        return f"{self.path}: {self.message}"
+
 
 def digest(value: Any) -> str:
     """A short name for a JSON-serializable value that changes with it."""

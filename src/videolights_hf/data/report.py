@@ -42,7 +42,7 @@ def count_problems(problems: Sequence[Problem]) -> str:
 
 def list_problems(problems: Sequence[Problem]) -> str:
     """The first problems, one per line."""
-    lines = [f"  {problem.path}: {problem.message}" for problem in problems[:_LISTED_PROBLEMS]]
+    lines = [f"  {problem}" for problem in problems[:_LISTED_PROBLEMS]]
     more = len(problems) - len(lines)
     return "\n".join(lines + [f"  ... and {more} more"] * bool(more))
 
