@@ -17,6 +17,7 @@ from videolights_hf.data import build, parts
 from videolights_hf.data.annotations import AnnotationError, read_annotations
 from videolights_hf.data.collator import VideoLightsDataCollator
 from videolights_hf.data.dataset import FeatureDataset, table_backbones
+from videolights_hf.data.provenance import read_backbone_checkpoints
 from videolights_hf.data.publishing import export_parquet
 from videolights_hf.data.report import FeatureBuildError
 from videolights_hf.data.specs import get_dataset_spec
@@ -60,6 +61,12 @@ def test_every_video_is_stored_once_and_every_query_whole(corpus):
     assert report_of(corpus)["problems"] == []
     assert load_from_disk(corpus.root / "built").num_rows == tables.num_rows
     assert not (corpus.root / "built.incomplete").exists()
+
+
+def test_a_dataset_of_extracted_features_knows_their_backbones(corpus):
+    (corpus.root / "slowfast_video" / "extraction.json").write_text('{"checkpoint": "owner/slowfast"}')
+    corpus.build()
+    assert read_backbone_checkpoints(corpus.root / "built") == {"slowfast": "owner/slowfast"}
 
 
 def test_domains_labels_and_unknown_fields_survive(highlights):

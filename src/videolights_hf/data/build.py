@@ -22,6 +22,7 @@ from ..common.locks import FolderInUseError, locked_folder
 from ..models.videolights.configuration import VideoLightsConfig
 from .annotations import expected_num_clips, read_annotations
 from .parts import FeatureReader, Part, Problem, digest, write_parts
+from .provenance import extracted_checkpoints, write_backbone_checkpoints
 from .report import REPORT_FILE, BuildResult, FeatureBuildError, count_problems, list_problems, read_report
 from .specs import DatasetSpec, get_dataset_spec
 from .tables import (
@@ -163,7 +164,8 @@ def build_feature_dataset(
                     f"Split {split!r} is empty: none of its {len(splits[split])} queries has all its features. "
                     f"{count_problems(result.problems)}:\n{list_problems(result.problems)}"
                 )
-        return _finish(output, work, result, result.report(identity, coverage))
+        checkpoints = extracted_checkpoints({**text_folders, **video_folders})
+        return _finish(output, work, result, result.report(identity, coverage), checkpoints)
 
 
 def _check_arguments(splits: Mapping, video_sources: Mapping, text_folders: Mapping) -> None:
@@ -303,13 +305,17 @@ def _query_parts(sources: _Sources, num_clips: Mapping[str, int]) -> dict[str, t
     return found
 
 
-def _finish(output: Path, work: Path, result: BuildResult, report: dict[str, Any]) -> DatasetDict:
+def _finish(
+    output: Path, work: Path, result: BuildResult, report: dict[str, Any], checkpoints: Mapping[str, str]
+) -> DatasetDict:
     """Write the whole beside the parts and move it into place at once: `output` is complete, or not there."""
     whole, replaced = work / "dataset", work / "replaced"
     for leftover in (whole, replaced):
         shutil.rmtree(leftover, ignore_errors=True)
     DatasetDict({VIDEOS: result.videos, **result.queries}).save_to_disk(os.fspath(whole))
     write_json(whole / REPORT_FILE, report)
+    if checkpoints:
+        write_backbone_checkpoints(whole, checkpoints)
     if output.exists():
         output.replace(replaced)
     whole.replace(output)

@@ -19,6 +19,8 @@ from huggingface_hub.utils import validate_repo_id
 from ..common.files import read_json_object, write_json
 
 BACKBONES_FILE = "backbones.json"
+# What `videolights extract` notes in a folder of features.
+EXTRACTION_FILE = "extraction.json"
 
 
 def write_backbone_checkpoints(dataset_dir: str | os.PathLike, checkpoints: Mapping[str, str]) -> None:
@@ -30,6 +32,22 @@ def write_backbone_checkpoints(dataset_dir: str | os.PathLike, checkpoints: Mapp
     """
     noted = {name: os.path.abspath(path) if os.path.isdir(path) else path for name, path in checkpoints.items()}
     write_json(Path(dataset_dir, BACKBONES_FILE), noted)
+
+
+def extracted_checkpoints(folders: Mapping[str, str | os.PathLike]) -> dict[str, str]:
+    """Which checkpoints computed the features of folders that `videolights extract` wrote.
+
+    Args:
+        folders: Backbone name to folder of its features.
+
+    Returns:
+        Backbone name to folder or Hub id; without those that note none, as folders of published features.
+
+    Raises:
+        ValueError: Notes are damaged.
+    """
+    notes = {name: read_json_object(Path(folder, EXTRACTION_FILE)) or {} for name, folder in folders.items()}
+    return {name: noted["checkpoint"] for name, noted in notes.items() if isinstance(noted.get("checkpoint"), str)}
 
 
 def read_backbone_checkpoints(dataset: str | os.PathLike, **hub: Any) -> dict[str, str]:

@@ -11,8 +11,8 @@ import numpy as np
 from ..backbones.features import VideoFeatures
 from ..common.files import read_json_object
 from ..data.features import FeatureFileError, feature_files, read_features
+from ..data.provenance import EXTRACTION_FILE
 from ..video.sampling import UNMARKED_SAMPLING
-from .store import SETTINGS_FILE
 
 DURATION_KEY = "duration"
 CLIP_LENGTH_KEY = "clip_length"
@@ -63,7 +63,7 @@ def load_video_features(
         raise ValueError(f"{os.fspath(output_dir)} holds no video features: name the output folder of an extraction.")
     features, times, sampling = {}, {}, {}
     for name in backbones:
-        settings = read_json_object(video_feature_folder(output_dir, name) / SETTINGS_FILE)
+        settings = read_json_object(video_feature_folder(output_dir, name) / EXTRACTION_FILE)
         if settings is not None:
             sampling[name] = str(settings.get("sampling", UNMARKED_SAMPLING))
         (path,) = feature_files(video_feature_folder(output_dir, name), vid, (("{id}",),))

@@ -11,9 +11,9 @@ import numpy as np
 
 from ..common.files import remove_leftovers, written_aside
 from ..common.settings import SettingsMismatchError, keep_settings
+from ..data.provenance import EXTRACTION_FILE
 from ..video.sampling import UNMARKED_SAMPLING
 
-SETTINGS_FILE = "extraction.json"
 DTYPES = ("float16", "float32")
 # Before it was stored, frames were always spread evenly over their clip.
 _DEFAULTS = {"sampling": UNMARKED_SAMPLING}
@@ -45,10 +45,10 @@ class FeatureFolder:
         """
         self.path.mkdir(parents=True, exist_ok=True)
         remove_leftovers(self.path)
-        settings_file = self.path / SETTINGS_FILE
+        settings_file = self.path / EXTRACTION_FILE
         if not settings_file.exists() and any(name.endswith((".npz", ".npy")) for name in os.listdir(self.path)):
             raise SettingsMismatchError(
-                f"{self.path} holds features, but no {SETTINGS_FILE} that says how they were made. Choose another "
+                f"{self.path} holds features, but no {EXTRACTION_FILE} that says how they were made. Choose another "
                 "folder."
             )
         keep_settings(settings_file, self.settings, "features", _DEFAULTS)
