@@ -416,6 +416,24 @@ class TestWeightAverage:
         )
         assert trainer.evaluate()["eval_loss_label"] == pytest.approx(trainer.state.best_metric, rel=1e-5)
 
+    def test_trainer_whose_run_failed_averages_once_when_it_goes_on(self, tmp_path):
+        settings = {"ema_decay": 0.5, "num_train_epochs": 2}
+        whole = small_trainer(tmp_path / "whole", **settings)
+        whole.train()
+        trainer = small_trainer(tmp_path / "cut", **settings)
+        step, steps = trainer.training_step, iter(range(100))
+
+        def fail_once(*arguments):
+            if next(steps) == 4:
+                raise KeyboardInterrupt
+            return step(*arguments)
+
+        trainer.training_step = fail_once
+        with pytest.raises(KeyboardInterrupt):
+            trainer.train()
+        trainer.train(resume_from_checkpoint=True)
+        assert all(torch.equal(value, end_weights(trainer)[name]) for name, value in end_weights(whole).items())
+
     def test_checkpoint_without_average_cannot_continue_one(self, tmp_path):
         from videolights_hf.training import WeightAverage
 

@@ -159,10 +159,13 @@ class VideoLightsTrainer(EvaluatingTrainer):
         self.weight_average = WeightAverage(cast(nn.Module, self.model), self.args.ema_decay)
         callback = WeightAverageCallback(self)
         self.add_callback(callback)
-        output = super().train(resume_from_checkpoint, trial, ignore_keys_for_eval)
-        self.weight_average.copy_to_model()
-        self.weight_average = None
-        self.remove_callback(callback)
+        try:
+            output = super().train(resume_from_checkpoint, trial, ignore_keys_for_eval)
+            self.weight_average.copy_to_model()
+        finally:
+            # A second callback would average every step twice when the run goes on with this trainer.
+            self.weight_average = None
+            self.remove_callback(callback)
         return output
 
     def begin_training(self) -> None:
