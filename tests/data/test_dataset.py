@@ -11,7 +11,8 @@ from torch.utils.data import DataLoader
 
 from videolights_hf.data import BuildSettings, build_feature_dataset, load_feature_dataset
 from videolights_hf.data.collator import VideoLightsDataCollator
-from videolights_hf.data.dataset import FeatureDataset, ItemBuilder, table_backbones
+from videolights_hf.data.dataset import FeatureDataset, table_backbones
+from videolights_hf.data.items import ItemBuilder
 from videolights_hf.inference.moments import MomentSelection
 from videolights_hf.metrics import SplitOutputs, evaluate_predictions, submission_rows
 from videolights_hf.models.videolights.configuration import VideoLightsConfig

@@ -7,7 +7,8 @@ import pytest
 from torch.utils.data import DataLoader
 
 from videolights_hf.data import publishing as publishing_module
-from videolights_hf.data.dataset import FeatureDataset, ItemBuilder
+from videolights_hf.data.dataset import FeatureDataset
+from videolights_hf.data.items import ItemBuilder
 from videolights_hf.data.publishing import export_parquet
 from videolights_hf.data.streaming import StreamingFeatureDataset
 from videolights_hf.data.tables import load_feature_dataset

@@ -2,8 +2,9 @@ from .annotations import AnnotationError, domains_of, read_annotations, select_d
 from .build import BuildSettings, build_feature_dataset
 from .collator import VideoLightsDataCollator
 from .coverage import MomentCoverage
-from .dataset import FeatureDataset, Item, ItemBuilder, QueryWindow, TimeAxis, table_backbones
+from .dataset import FeatureDataset, table_backbones
 from .features import FeatureFileError
+from .items import Item, ItemBuilder, QueryWindow, TimeAxis
 from .labels import LABEL_RULES, Labels, draw_generator, make_labels
 from .provenance import read_backbone_checkpoints
 from .publishing import export_parquet, push_feature_dataset

@@ -15,7 +15,8 @@ from torch.utils.data import IterableDataset, get_worker_info
 from ..common.messages import unknown_name
 from .annotations import select_domain
 from .coverage import COVERAGE_COLUMNS, MomentCoverage, warn_of_coverage
-from .dataset import EpochCounter, Item, ItemBuilder
+from .dataset import EpochCounter
+from .items import Item, ItemBuilder
 from .labels import draw_generator
 from .tables import QUERIES, VIDEOS, annotation_columns, row_to_annotation
 
