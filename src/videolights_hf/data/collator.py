@@ -29,7 +29,7 @@ class VideoLightsDataCollator:
 
     Args:
         text_dropout: Fraction of the tokens of an item with `training=True` whose features are set to zero. Which
-            tokens depends on (seed, epoch, qid) alone.
+            tokens depends only on (seed, epoch, qid).
         seed: Seed of the token dropout.
 
     Raises:

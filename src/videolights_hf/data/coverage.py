@@ -19,7 +19,7 @@ COVERAGE_COLUMNS = ("duration", "label", "relevant_windows", "clip_length", "num
 
 @dataclass(frozen=True)
 class MomentCoverage:
-    """What is left of the moments of a split where the model sees the first clips of a video alone.
+    """What is left of the moments of a split when the model sees only the first clips of a video.
 
     Attributes:
         moments: Annotated moments.

@@ -16,8 +16,8 @@ class DatasetSpec:
 
     Attributes:
         clip_length: Seconds per clip.
-        label_rule: A key of `videolights_hf.data.LABEL_RULES`, or `"auto"`: each row is labelled by what it has
-            (`saliency_scores`, `label`, or windows alone).
+        label_rule: A key of `videolights_hf.data.LABEL_RULES`, or `"auto"`: each row is labeled by what it has
+            (`saliency_scores`, `label`, or only windows).
         video_patterns: Alternatives for the names (without ending) of a video's feature files, `{id}` being the
             vid. An alternative of several names is concatenated along the feature axis.
         text_patterns: Alternatives for the names of a query's feature file, `{id}` being the qid.

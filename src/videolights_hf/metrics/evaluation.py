@@ -30,14 +30,14 @@ def infer_dataset(ground_truth: Sequence[Mapping[str, Any]]) -> str:
     Returns:
         `tvsum` for rows with a `label` of several annotators, `youtube_highlights` for one column,
         `qvhighlights` for `saliency_scores` and `relevant_windows`, `highlight_detection` and `moment_retrieval`
-        for one of the two alone.
+        for only one of the two.
 
     Raises:
         ValueError: The rows hold none of these, as those of a test split without labels.
     """
     for row in ground_truth:
         label = row.get("label")
-        if isinstance(label, Sized) and len(label):
+        if isinstance(label, (Sequence, np.ndarray)) and len(label):
             return "youtube_highlights" if np.size(label[0]) == 1 else "tvsum"
     has_windows = any(row.get("relevant_windows") is not None for row in ground_truth)
     has_saliency = any(row.get("saliency_scores") is not None for row in ground_truth)
@@ -77,7 +77,7 @@ def evaluate_predictions(
           and `queries_without_saliency` (these score 0), and `predictions_without_ground_truth` (these do not
           count). Each is also given as a warning.
 
-        QVHighlights predictions without any windows, or without any saliency, are scored on the other alone.
+        QVHighlights predictions without any windows, or without any saliency, are scored only on the other.
 
     Raises:
         ValueError: The dataset or domain does not exist, a ground-truth row lacks a field, ids occur twice or none
@@ -219,7 +219,7 @@ def _column(
     """A field of every prediction, empty where there is none, and the qids of the predictions that lack it."""
     values = [None if row is None else row.get(field) for row in predictions]
     if field == "pred_saliency_scores":
-        # No windows is a prediction (there is no such moment); no score for any clip is none.
+        # An empty list of windows is a prediction (there is no such moment); an empty list of scores is not.
         values = [None if isinstance(value, Sized) and len(value) == 0 else value for value in values]
     absent = [qid for qid, row, value in zip(qids, predictions, values) if row is not None and value is None]
     return [() if value is None else value for value in values], absent
