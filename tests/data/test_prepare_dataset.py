@@ -57,6 +57,7 @@ def test_strict_decides_whether_a_missing_file_is_fatal(corpus, strict, caplog):
     assert "Problem(" not in said
     assert (corpus.root / "prepared").exists() != strict
     assert strict or "1 feature files cannot be used" in done.stdout
+    assert not strict or done.stderr.splitlines()[-1].startswith(f"Error: {corpus.root}/clip_video/video 6: no ")
 
 
 def test_the_clip_length_can_be_set(corpus):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from .options import ClipLength, parse_pairs, parse_splits
+from .terminal import no_dataset_bars_in_logs
 
 
 def prepare(
@@ -73,17 +75,22 @@ def prepare(
     spec = get_dataset_spec(dataset)
     if clip_length is not None:
         spec = dataclasses.replace(spec, clip_length=clip_length)
-    tables = build_feature_dataset(
-        output,
-        annotations=parse_splits(annotations),
-        video_folders=parse_pairs(video_features, "--video-features", "NAME=DIR"),
-        text_folders=parse_pairs(text_features, "--text-features", "NAME=DIR"),
-        audio_folder=audio_features,
-        dataset=spec,
-        settings=BuildSettings(
-            strict=strict, num_proc=num_proc, length_tolerance=length_tolerance, overwrite=overwrite
-        ),
-    )
+    with no_dataset_bars_in_logs():
+        tables = build_feature_dataset(
+            output,
+            annotations=parse_splits(annotations),
+            video_folders=parse_pairs(video_features, "--video-features", "NAME=DIR"),
+            text_folders=parse_pairs(text_features, "--text-features", "NAME=DIR"),
+            audio_folder=audio_features,
+            dataset=spec,
+            settings=BuildSettings(
+                strict=strict,
+                num_proc=num_proc,
+                length_tolerance=length_tolerance,
+                overwrite=overwrite,
+                progress=sys.stderr.isatty(),
+            ),
+        )
     known = read_backbone_checkpoints(output)
     if parquet is not None:
         export_parquet(tables, parquet, backbone_checkpoints=known, data_license=data_license)

@@ -78,11 +78,16 @@ def _names(error: Exception) -> set[str]:
 
 
 def _lines_of(error: Exception) -> list[str]:
-    problems = [str(problem) for problem in getattr(error, "problems", ())]
+    problems = [_describe_problem(problem) for problem in getattr(error, "problems", ())]
     if not problems:
         return [describe(error)]
     more = len(problems) - _LISTED_PROBLEMS
     return problems[:_LISTED_PROBLEMS] + [f"... and {more} more"] * (more > 0)
+
+
+def _describe_problem(problem: Any) -> str:
+    path, message = getattr(problem, "path", None), getattr(problem, "message", None)
+    return str(problem) if message is None else f"{path}: {message}"
 
 
 def describe(error: Exception) -> str:
@@ -120,6 +125,21 @@ def quiet_transformers() -> Iterator[None]:
         logging.set_verbosity(verbosity)
         if hide_bars:
             logging.enable_progress_bar()
+
+
+@contextlib.contextmanager
+def no_dataset_bars_in_logs() -> Iterator[None]:
+    """Keep the bars with which `datasets` saves tables out of logs and pipes."""
+    import datasets
+
+    hide = not datasets.are_progress_bars_disabled() and not sys.stderr.isatty()
+    if hide:
+        datasets.disable_progress_bars()
+    try:
+        yield
+    finally:
+        if hide:
+            datasets.enable_progress_bars()
 
 
 class ReportingGroup(TyperGroup):
