@@ -54,6 +54,11 @@ class ImageTextBackbone(ModelBackbone[Model]):
     ):
         super().__init__(model, batch_size)
         image_encoder: Any = model.get_submodule("vision_model")
+        if not isinstance(tokenizer.model_max_length, (int, float)):
+            raise ValueError(
+                f"The tokenizer's `model_max_length` is {tokenizer.model_max_length!r}, not a number: correct "
+                "tokenizer_config.json."
+            )
         self.tokenizer = tokenizer
         self.frame_size = _square_side(image_encoder.config.image_size)
         self.image_processor = image_processor or self.default_image_processor(self.frame_size)
