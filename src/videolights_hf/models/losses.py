@@ -246,6 +246,8 @@ class DetectorLoss:
         "loss_saliency": "saliency_loss_coef",
     }
 
+    # Whether the saliency loss has its contrastive terms beside the margin.
+    sets_clips_apart = True
     # VideoLights alone offers another.
     form = RELEASED_FORM
 
@@ -293,12 +295,13 @@ class DetectorLoss:
     def saliency_terms(
         self, output: Mapping, labels: Mapping[str, torch.Tensor], video_mask: torch.Tensor, epoch: int
     ) -> dict[str, torch.Tensor]:
-        """The parts of `loss_saliency`, coefficients applied; the margin term is every detector's."""
-        scores = full_precision(output["saliency_scores"])
-        if labels.get("positive_clips") is None:
-            return {}
-        positive, negative = labels["positive_clips"], labels["negative_clips"]
-        return {"saliency_margin": margin_ranking_loss(scores, positive, negative, self.config.saliency_margin)}
+        """The parts of `loss_saliency`, coefficients applied."""
+        parts = self.contrastive_terms(output, labels, video_mask) if self.sets_clips_apart else {}
+        if labels.get("positive_clips") is not None:
+            scores = full_precision(output["saliency_scores"])
+            positive, negative = labels["positive_clips"], labels["negative_clips"]
+            parts["saliency_margin"] = margin_ranking_loss(scores, positive, negative, self.config.saliency_margin)
+        return parts
 
     def sample_terms(
         self, features: Mapping, labels: Mapping[str, torch.Tensor], video_mask: torch.Tensor

@@ -59,15 +59,6 @@ class TRDetrLoss(DetectorLoss):
         "loss_vtc": "video_text_loss_coef",
     }
 
-    def saliency_terms(
-        self, output: Mapping, labels: Mapping[str, torch.Tensor], video_mask: torch.Tensor, epoch: int
-    ) -> dict[str, torch.Tensor]:
-        """Rank contrastive and margin terms."""
-        return {
-            **self.contrastive_terms(output, labels, video_mask),
-            **super().saliency_terms(output, labels, video_mask, epoch),
-        }
-
     def sample_terms(
         self, features: Mapping, labels: Mapping[str, torch.Tensor], video_mask: torch.Tensor
     ) -> dict[str, torch.Tensor]:

@@ -40,8 +40,7 @@ class VideoLightsLoss(DetectorLoss):
             "saliency_rank_contrastive": config.rank_contrastive_loss_coef,
             "saliency_margin": config.rank_loss_coef,
         }
-        parts = self.contrastive_terms(output, labels, video_mask)
-        parts |= super().saliency_terms(output, labels, video_mask, epoch)
+        parts = super().saliency_terms(output, labels, video_mask, epoch)
         parts = {name: weights[name] * part for name, part in parts.items() if weights[name]}
         scores, saliency = full_precision(output["saliency_scores"]), full_precision(labels["saliency"])
         counted = form.mask(video_mask)
