@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from fractions import Fraction
+from pathlib import Path
 
 import av
 import numpy as np
@@ -170,6 +174,24 @@ class TestSound:
         assert loudest_frequency(samples[0], rate) == pytest.approx(440, abs=2)
         assert 0.05 < np.abs(samples).max() < 2
         assert len(read(path)[0]) == 30
+
+    def test_a_layout_of_single_channels_does_not_corrupt_memory(self, tmp_path):
+        # Made by ffmpeg with `pan=8c`: its layout is a list of channels, which PyAV frees twice.
+        video = Path(__file__).parents[1] / "fixtures" / "eight_single_channels.mov"
+        script = (
+            "import sys; from videolights_hf.video.excerpts import write_excerpt\n"
+            "for _ in range(3): write_excerpt(sys.argv[1], 0, 0.5, sys.argv[2])"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", script, video, tmp_path / "cut.mp4"],
+            capture_output=True,
+            text=True,
+            env={**os.environ, "MALLOC_CHECK_": "3"},
+        )
+        assert done.returncode == 0, done.stderr
+        samples, rate, layout = read_sound(tmp_path / "cut.mp4")
+        assert (rate, layout) == (8000, "stereo")
+        assert np.abs(samples).max() > 0.02
 
     @pytest.mark.parametrize("default", [0, 1])
     def test_the_default_track_is_taken(self, tmp_path, default):

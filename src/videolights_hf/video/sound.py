@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 # What AAC has codes for; other rates become the last one.
 AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 88200, 96000, 48000)
 BLOCK_SAMPLES = 1024
+# ffmpeg's layout for channels of which only the number is known.
+_LAYOUTS = {3: "2.1", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1", 16: "hexadecagonal", 24: "22.2"}
 # Sound that is off by less is not moved: timestamps are rounded.
 _LARGEST_DRIFT = Fraction(1, 20)
 
@@ -57,7 +59,7 @@ def sound_format(source: FileSource) -> SoundFormat | None:
         if stream is None:
             return None
         rate = stream.rate if stream.rate in AAC_RATES else AAC_RATES[-1]
-        return SoundFormat(rate, "mono" if stream.channels == 1 else "stereo")
+        return SoundFormat(rate, "mono" if stream.codec_context.channels == 1 else "stereo")
 
 
 def read_sound(source: FileSource, start: Fraction, end: Fraction, form: SoundFormat) -> Iterator[np.ndarray]:
@@ -110,8 +112,16 @@ def _stream(container: InputContainer) -> AudioStream | None:
     stream = next(
         (stream for stream in container.streams.audio if best is not None and stream.index == best.index), None
     )
-    has_sound = stream is not None and stream.codec_context is not None and stream.rate and stream.channels
-    return stream if has_sound else None
+    if stream is None or stream.codec_context is None or not stream.rate:
+        return None
+    # PyAV frees a layout of single channels twice as soon as it is looked at, in the stream or in a frame: it is
+    # replaced unseen. Decoders that find their layout in the sound itself set it again.
+    channels = stream.codec_context.channels
+    if channels > 2:
+        if channels not in _LAYOUTS:
+            return None
+        stream.codec_context.layout = _LAYOUTS[channels]
+    return stream if channels else None
 
 
 def _timed_samples(
