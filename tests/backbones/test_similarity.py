@@ -57,3 +57,10 @@ def test_a_model_that_compares_nothing_is_refused():
     shape = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 8}
     with pytest.raises(ValueError, match="BertModel does not compare pictures with sentences"):
         SimilarityBackbone(BertModel(BertConfig(**shape)), make_tiny_tokenizer())
+
+
+def test_a_tokenizer_without_a_length_is_refused():
+    clip = make_tiny_clip()
+    clip.tokenizer.model_max_length = [None]
+    with pytest.raises(ValueError, match=r"model_max_length.*\[None\].*tokenizer_config\.json"):
+        SimilarityBackbone(clip.model, clip.tokenizer)
