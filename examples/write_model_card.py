@@ -1,6 +1,6 @@
 """Write MODEL_CARD.md, the card of the bundled demo checkpoint, from its configuration and what is recorded of it.
 
-    python examples/write_model_card.py MODEL_CARD.md
+python examples/write_model_card.py MODEL_CARD.md
 """
 
 from __future__ import annotations

@@ -96,8 +96,8 @@ def test_what_cannot_be_streamed_is_refused(tmp_path, exported):
     tables, folder = exported
     with pytest.raises(FileNotFoundError, match="no Parquet files"):
         StreamingFeatureDataset(tmp_path, "train", BUILDER)
-    with pytest.raises(ValueError, match=r"Unknown split 'trian'\. Did you mean 'train'"):
-        StreamingFeatureDataset(folder, "trian", BUILDER)
+    with pytest.raises(ValueError, match=r"Unknown split 'trains'\. Did you mean 'train'"):
+        StreamingFeatureDataset(folder, "trains", BUILDER)
     with pytest.raises(ValueError, match="no video features of blip2"):
         StreamingFeatureDataset(folder, "train", ItemBuilder((("blip2", 8),), (("clip", 4),)))
     videos = folder / "videos" / "videos-00000-of-00001.parquet"
