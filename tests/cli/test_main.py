@@ -277,3 +277,30 @@ def test_convert_there_and_back_keeps_the_weights(tmp_path):
     again = VideoLightsForMomentRetrieval.from_pretrained(tmp_path / "again")
     for name, tensor in model.state_dict().items():
         assert torch.equal(tensor, again.state_dict()[name]), name
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"), [("config", "config.json of"), ("list", "config.json"), ("weights", "lacks 1 weight")]
+)
+def test_convert_back_refuses_a_damaged_model(tmp_path, spoil, message):
+    """Weights that are missing would be made up, and a configuration that is no object ended in a traceback."""
+    from safetensors.torch import load_file, save_file
+
+    from videolights_hf import VideoLightsConfig, VideoLightsForMomentRetrieval
+
+    config = VideoLightsConfig(
+        video_backbones=[["clip", 8]], text_backbones=[["clip", 8]], hidden_size=16, num_attention_heads=4
+    )
+    folder = tmp_path / "model"
+    VideoLightsForMomentRetrieval(config).save_pretrained(folder, include_code=False)
+    if spoil == "weights":
+        weights = load_file(folder / "model.safetensors")
+        del weights[min(weights)]
+        save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    else:
+        (folder / "config.json").write_text("-1" if spoil == "config" else "[]")
+    result = runner.invoke(app, ["convert", "--reverse", str(folder), str(tmp_path / "model.ckpt")])
+    assert result.exit_code == 1
+    assert message in result.stderr
+    assert "fault of the program" not in result.stderr
+    assert not (tmp_path / "model.ckpt").exists()

@@ -12,7 +12,7 @@ from typing import Any, TypeVar, cast
 import torch
 from huggingface_hub import get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
 from torch import nn
-from transformers import PreTrainedConfig, PreTrainedModel
+from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 from transformers.utils import logging
 from transformers.utils.hub import cached_file
 
@@ -77,6 +77,25 @@ def load_complete_model(
     model, info = cast("tuple[Model, dict[str, Any]]", loaded)
     check_weights(model, info, name)
     return model
+
+
+def load_config(name_or_path: str | os.PathLike, **hub_kwargs: Any) -> PreTrainedConfig:
+    """The configuration of a folder or Hub repository.
+
+    Raises:
+        OSError: There is no such model.
+        ValueError: Its config.json is damaged, or of a kind that transformers does not know.
+    """
+    name = os.fspath(name_or_path)
+    try:
+        return AutoConfig.from_pretrained(name, **hub_kwargs)
+    except (OSError, ValueError, ImportError):
+        raise
+    # What a damaged file raises depends on the libraries below.
+    except Exception as error:
+        raise ValueError(
+            f"The config.json of {name} is damaged ({type(error).__name__}: {error}). Copy or download it again."
+        ) from error
 
 
 def find_model(name_or_path: str, **hub_kwargs: Any) -> None:
@@ -222,4 +241,4 @@ def _count(names: list[str]) -> str:
     return f"{len(names)} weight{'s' if len(names) > 1 else ''} ({shown})"
 
 
-__all__ = ["check_weights", "find_model", "load_complete_model", "not_finite"]
+__all__ = ["check_weights", "find_model", "load_complete_model", "load_config", "not_finite"]

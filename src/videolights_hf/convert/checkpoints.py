@@ -12,9 +12,9 @@ from typing import Any
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
-from transformers import AutoConfig
 
 from ..common.files import folder_written_aside, written_aside
+from ..common.loading import load_complete_model, load_config
 from ..common.safe_loading import load_torch_file
 from ..hub.card import TrainingRecord, make_model_card
 from ..hub.code import delete_stale_code
@@ -338,15 +338,16 @@ def convert_to_release(model_dir: str | Path, output_file: str | Path) -> None:
 
     Raises:
         FileNotFoundError: The folder holds no configuration.
-        ValueError: The model uses what the release does not have.
-        OSError: The file cannot be written; what it held before is unchanged then.
+        ValueError: The model uses what the release does not have, or its configuration is damaged.
+        OSError: Weights are missing, damaged or not finite, or the file cannot be written; what it held before is
+            unchanged then.
     """
     if not (Path(model_dir) / "config.json").is_file():
         raise FileNotFoundError(f"{model_dir} holds no config.json: give a folder that `save_pretrained` wrote.")
-    config = AutoConfig.from_pretrained(model_dir)
+    config = load_config(model_dir)
     if config.model_type not in CONFIGS:
         raise ValueError(f"{model_dir} holds a model of the type {config.model_type!r}, of which there is no release.")
-    model = model_class(config).from_pretrained(model_dir)
+    model = load_complete_model(model_class(config), model_dir)
     options = _release_options(config)
     state_dict = {key: tensor.contiguous() for key, tensor in revert_state_dict(model.state_dict(), config).items()}
     buffer = io.BytesIO()

@@ -9,9 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from transformers import AutoConfig
-
-from ..common.loading import load_complete_model
+from ..common.loading import load_complete_model, load_config
 from ..data.dataset import table_backbones
 from ..data.provenance import read_backbone_checkpoints
 from ..data.tables import AUDIO, VIDEO_PREFIX, VIDEOS, load_feature_dataset
@@ -137,7 +135,7 @@ def load_model(checkpoint: str | Path) -> DetectorForMomentRetrieval:
     """
     if Path(checkpoint).is_dir() and not Path(checkpoint, "config.json").is_file():
         raise FileNotFoundError(f"{checkpoint} is not a model folder: it has no config.json.")
-    config = AutoConfig.from_pretrained(checkpoint)
+    config = load_config(checkpoint)
     if config.model_type == ZeroShotConfig.model_type:
         # It has all that evaluation asks of a detector.
         return cast("DetectorForMomentRetrieval", load_complete_model(ZeroShotForMomentRetrieval, checkpoint))
