@@ -84,7 +84,7 @@ def load_torch_file(path: str | os.PathLike, allowed: Sequence[Any] = ()) -> Any
     """
     _check_is_file(path)
     try:
-        if zipfile.is_zipfile(path):
+        if _is_archive(path):
             _check_archive(path)
         with torch.serialization.safe_globals(list(allowed)):
             content = torch.load(path, map_location="cpu", weights_only=True)
@@ -110,7 +110,15 @@ def is_torch_file(path: str | os.PathLike) -> bool:
     """
     _check_is_file(path)
     # The older format is a series of pickles, the first of which is a fixed number.
-    return zipfile.is_zipfile(path) or load_numpy_pickle(path) == torch.serialization.MAGIC_NUMBER
+    return _is_archive(path) or load_numpy_pickle(path) == torch.serialization.MAGIC_NUMBER
+
+
+def _is_archive(path: str | os.PathLike) -> bool:
+    try:
+        return zipfile.is_zipfile(path)
+    except zipfile.BadZipFile:
+        # It says that it is a part of several: an archive, if a damaged one.
+        return True
 
 
 def _check_archive(path: str | os.PathLike) -> None:
