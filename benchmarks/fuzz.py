@@ -477,7 +477,7 @@ def run_case(good: Path, work: Path, seed: int, name: str, limit: float) -> tupl
             signal.setitimer(timer, seconds)
         status, message = run_command(command)
     except Hang:
-        status, message = "hang", f"over {limit:g} s of processor time, or {WAITING_FACTOR} times as long in all"
+        status, message = "hang", f"over {limit:g} s of processor time, or {WAITING_FACTOR} times as long in total"
     finally:
         for timer, _, _ in timers:
             signal.setitimer(timer, 0)

@@ -156,7 +156,7 @@ def _mix_in_distractors(
 def video_features(
     vid: str, rows: Sequence[Row], pool: Sequence[str], simulation: Simulation
 ) -> dict[str, np.ndarray]:
-    """Features (clips, width) of a video, float16, by the name of their folder. BLIP-2's are now and then a clip shorter."""
+    """Features (clips, width) of a video, float16, by the name of their folder. BLIP-2's are sometimes a clip shorter."""
     rng = _generator("video", vid, simulation.seed)
     latent = latent_video(rows, pool, simulation, rng)
     kernel = np.array([0.25, 0.5, 0.25])

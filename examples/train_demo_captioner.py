@@ -127,7 +127,7 @@ def draw_frames(
 def train(
     model: BlipForConditionalGeneration, losses: Iterator[torch.Tensor], steps: int, learning_rate: float
 ) -> None:
-    """Take one optimizer step per loss, `steps` in all."""
+    """Take one optimizer step per loss, `steps` in total."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=0.05)
     scheduler = get_cosine_schedule_with_warmup(optimizer, num_warmup_steps=steps // 20, num_training_steps=steps)
     model.train()

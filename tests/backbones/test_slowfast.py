@@ -261,7 +261,7 @@ class TestBackbone:
         assert np.abs(on_gpu.encode_frames(frames) - expected).max() < 0.05 * np.abs(expected).max()
 
 
-def test_a_misspelt_field_is_refused_with_the_nearest_one():
+def test_a_misspelled_field_is_refused_with_the_nearest_one():
     with pytest.raises(ValueError, match=r"no field .depth.\. Did you mean .depths."):
         VideoLightsSlowFastConfig(depth=[1])
 

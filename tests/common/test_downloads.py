@@ -48,7 +48,7 @@ def test_a_server_that_knows_no_ranges_is_read_from_the_start(server, file, tmp_
 def test_a_download_that_gets_nowhere_keeps_what_came(server, file, tmp_path):
     (tmp_path / "weights.pkl.incomplete").write_bytes(CONTENT[:70_000])
     server.breaks_after = 0
-    with pytest.raises(DownloadError, match=r"broke off .*goes on where it stopped"):
+    with pytest.raises(DownloadError, match=r"broke off .*continues where it stopped"):
         download(file, tmp_path, "x")
     assert (tmp_path / "weights.pkl.incomplete").read_bytes() == CONTENT[:70_000]
     server.breaks_after = None

@@ -211,6 +211,6 @@ class TestFaults:
         row = json.loads((world / "train.jsonl").read_text().splitlines()[0])
         (tmp_path / "other.jsonl").write_text(json.dumps({**row, "query": "something else"}) + "\n")
         annotations = {"train": world / "train.jsonl", "other": tmp_path / "other.jsonl"}
-        with pytest.raises(ValueError, match="Number the queries of all splits through"):
+        with pytest.raises(ValueError, match="Number the queries consecutively"):
             generate(world, tmp_path / "out", annotations=annotations)
         assert not (tmp_path / "out").exists()

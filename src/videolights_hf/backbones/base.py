@@ -99,7 +99,7 @@ class FeatureBackbone(ABC):
         """Check that a checkpoint exists, before anything is loaded or downloaded.
 
         Raises:
-            OSError: There is no such checkpoint, or it has no weights.
+            OSError: The checkpoint does not exist or has no weights.
         """
         if os.path.isabs(name_or_path) and not os.path.exists(name_or_path):
             raise FileNotFoundError(f"There is no folder {name_or_path}.")
@@ -127,7 +127,7 @@ class FeatureBackbone(ABC):
             **hub_kwargs: Passed to the libraries' `from_pretrained` (`subfolder`, `revision`, `token`, ...).
 
         Raises:
-            OSError: There is no such checkpoint, or it is incomplete or damaged.
+            OSError: The checkpoint does not exist, is incomplete or damaged.
         """
 
 

@@ -75,7 +75,7 @@ def find_backbone(name: str, checkpoint: str, **hub_kwargs: Any) -> None:
 
     Raises:
         ValueError: The name is unknown.
-        OSError: There is no such checkpoint, or it has no weights.
+        OSError: The checkpoint does not exist or has no weights.
     """
     backbone_class = get_backbone_class(name)
     with _as_one_line(name, checkpoint):
@@ -123,7 +123,9 @@ def _as_one_line(name: str, checkpoint: str) -> Iterator[None]:
     except Exception as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0].removesuffix(".")
         is_of_hub = not os.path.isabs(checkpoint) and "://" not in checkpoint
-        hint = " If a download was interrupted, repeat the command: it goes on where it stopped." if is_of_hub else ""
+        hint = (
+            " If a download was interrupted, repeat the command: it continues where it stopped." if is_of_hub else ""
+        )
         raise OSError(f"The backbone {name!r} cannot be loaded from {checkpoint}: {reason}.{hint}") from error
 
 

@@ -90,8 +90,8 @@ class VideoFeatures:
         """Read what `save` wrote. Nothing is unpickled, and no more memory is taken than the file is large.
 
         Raises:
-            FileNotFoundError: There is no such file.
-            ValueError: The file is damaged, or of another kind.
+            FileNotFoundError: The file does not exist.
+            ValueError: The file is damaged or is not a feature file of a video.
         """
         try:
             return cls(**_read(path))

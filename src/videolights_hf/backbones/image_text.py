@@ -154,7 +154,7 @@ def _square_side(image_size: Any) -> int:
 
 
 def _check_picture_size(image_processor: BaseImageProcessor, side: int) -> None:
-    # A damaged configuration can ask for pictures that fit into no memory.
+    # A damaged configuration can ask for pictures too large for any memory.
     for field in ("size", "crop_size"):
         sizes = dict(getattr(image_processor, field, None) or {})
         others = {name: value for name, value in sizes.items() if value not in (None, side)}

@@ -17,7 +17,7 @@ def import_backbone_module(module: str) -> None:
         module: A Python file, or the dotted name of an installed module.
 
     Raises:
-        FileNotFoundError: There is no such file.
+        FileNotFoundError: The file does not exist.
         ValueError: It cannot be imported.
     """
     path = Path(module)

@@ -10,7 +10,7 @@ from ..video.sampling import UNMARKED_SAMPLING
 
 # A bottleneck has this many times fewer channels than its output.
 EXPANSION = 4
-# A damaged file may ask for sizes that fit into no memory.
+# A damaged file may ask for sizes too large for any memory.
 _MAX_SIZE = 65_536
 _MAX_BLOCKS = 1_000
 
@@ -67,7 +67,7 @@ class VideoLightsSlowFastConfig(PreTrainedConfig):
 
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
-        """Read a saved configuration; one without `frame_sampling` is of the time when all was spread evenly."""
+        """Read a saved configuration; one without `frame_sampling` dates from when frames were always spread evenly."""
         return super().from_dict({"frame_sampling": UNMARKED_SAMPLING, **config_dict}, **kwargs)
 
     def __post_init__(self, **kwargs):
@@ -75,7 +75,7 @@ class VideoLightsSlowFastConfig(PreTrainedConfig):
         super().__post_init__(**kwargs)
 
     def validate_sizes(self):
-        """Sizes are positive, and divide as the two paths need it."""
+        """Check that sizes are positive, and divide as the two paths need."""
         for field in ("num_frames", "image_size", "alpha", "beta_inverse", "fusion_channel_ratio", "image_std"):
             if not 0 < getattr(self, field) <= _MAX_SIZE:
                 raise ValueError(f"`{field}` must be positive and at most {_MAX_SIZE}, got {getattr(self, field)}.")
@@ -93,7 +93,7 @@ class VideoLightsSlowFastConfig(PreTrainedConfig):
             raise ValueError(f"`num_frames` must be a multiple of `alpha` ({self.alpha}), got {self.num_frames}.")
 
     def validate_stages(self):
-        """Each stage has one size of each kind, and temporal kernels have a middle."""
+        """Check that each stage has one size of each kind, and that temporal kernels are odd."""
         stages = {field: getattr(self, field) for field in ("hidden_sizes", "depths", "slow_temporal_kernel_sizes")}
         if not self.depths or len({len(sizes) for sizes in stages.values()}) > 1:
             raise ValueError(f"One size per stage is needed, for the same number of stages, got {stages}.")

@@ -194,7 +194,7 @@ class VideoLightsSlowFastModel(PreTrainedModel):
             return_dict: Return a [`SlowFastOutput`], as by default, or a tuple.
 
         Raises:
-            ValueError: The frames are of another shape.
+            ValueError: The frames have another shape.
         """
         if pixel_values.ndim != 5 or pixel_values.shape[2] != 3 or pixel_values.shape[1] % self.config.alpha:
             raise ValueError(

@@ -1,6 +1,6 @@
 """Public weight files of SlowFast 8x8 R50 to `save_pretrained` folders that [`SlowFastBackbone`] loads.
 
-Two files hold this model, each from a training of its own on Kinetics-400: `SLOWFAST_8x8_R50.pkl`, with Caffe2's names,
+Two files hold this model, each from its own training run on Kinetics-400: `SLOWFAST_8x8_R50.pkl`, with Caffe2's names,
 and `SLOWFAST_8x8_R50.pyth`, from pytorchvideo.
 """
 
@@ -23,8 +23,8 @@ from ..common.safe_loading import is_torch_file, load_numpy_pickle, load_torch_f
 from .slowfast_configuration import VideoLightsSlowFastConfig
 from .slowfast_network import VideoLightsSlowFastModel
 
-# What SlowFast's own model zoo offers, and the published features were made with. Pytorchvideo's file is of another
-# training: its features differ.
+# What SlowFast's own model zoo offers, and the published features were made with. Pytorchvideo's file is from another
+# training run: its features differ.
 PUBLIC_WEIGHTS = RemoteFile(
     url="https://dl.fbaipublicfiles.com/pyslowfast/model_zoo/kinetics400/SLOWFAST_8x8_R50.pkl",
     size=276_854_877,
@@ -122,7 +122,7 @@ def read_slowfast_checkpoint(path: str | os.PathLike) -> tuple[dict[str, Any], s
         The arrays or tensors by the file's names, and its layout: `"caffe2"` or `"pytorchvideo"`.
 
     Raises:
-        FileNotFoundError: There is no such file.
+        FileNotFoundError: The file does not exist.
         ValueError: The file is damaged, holds objects other than tensors, arrays and plain values, or is not a weight
             file of SlowFast.
     """
@@ -190,7 +190,7 @@ def convert_slowfast_checkpoint(
         Names of the file's tensors that were left out: those of the classifier and of the training state.
 
     Raises:
-        FileNotFoundError: There is no such file.
+        FileNotFoundError: The file does not exist.
         ValueError: The file is damaged or unsafe, or its tensors do not fit the model; nothing is written then.
         OSError: The folder cannot be written; what it held before is unchanged then.
     """
@@ -213,7 +213,7 @@ def load_slowfast_weights(
         The model, and the names of the file's tensors that were left out.
 
     Raises:
-        FileNotFoundError: There is no such file.
+        FileNotFoundError: The file does not exist.
         ValueError: The file is damaged or unsafe, or its tensors do not fit the model.
     """
     weights, layout = read_slowfast_checkpoint(checkpoint)

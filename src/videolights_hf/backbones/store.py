@@ -114,10 +114,10 @@ class BackboneStore:
             self._found.add(name)
 
     def check_sampling(self, frame_sampling: Mapping[str, str]) -> None:
-        """Check that features were made of the frames that the backbones look at.
+        """Check that features were computed from the frames that the backbones look at.
 
         Args:
-            frame_sampling: What is known of it, see [`VideoFeatures`].
+            frame_sampling: What is known about it, see [`VideoFeatures`].
 
         Raises:
             ValueError: A backbone looks at other frames.

@@ -36,8 +36,8 @@ def predict(
         str,
         typer.Option(
             metavar="PATH_OR_ID",
-            help="A model folder, its id on the Hub, zero-shot: similarity by CLIP, untrained, or demo: the bundled "
-            "model of a made-up world.",
+            help="A model folder or Hub id; zero-shot (similarity by CLIP, untrained); or demo (the bundled model of "
+            "a made-up world).",
         ),
     ] = ZERO_SHOT,
     backbone: Annotated[

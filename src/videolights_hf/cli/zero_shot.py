@@ -1,4 +1,4 @@
-"""`--model zero-shot`: the detector that nobody trained, said plainly, with what it downloads and what there is else."""
+"""`--model zero-shot`: the untrained detector, with notes on what it downloads and on the alternatives."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def load_zero_shot(
     """The zero-shot pipeline, on the model that `--backbone` names; says on standard error what it is.
 
     Raises:
-        OSError: The model is not there, and cannot be downloaded.
-        ValueError: It is no CLIP-like model.
+        OSError: The model is not there and cannot be downloaded.
+        ValueError: It is not a CLIP-like model.
     """
     from videolights_hf.backbones.similarity import SimilarityBackbone
     from videolights_hf.inference.zero_shot import zero_shot_pipeline

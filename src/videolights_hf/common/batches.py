@@ -1,4 +1,4 @@
-"""Work in batches, and in smaller ones when the device runs out of memory."""
+"""Work in batches, which shrink when the device runs out of memory."""
 
 from __future__ import annotations
 

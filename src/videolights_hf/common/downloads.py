@@ -18,7 +18,7 @@ logger = logging.get_logger(__name__)
 
 _BLOCK = 2**20
 _TIMEOUT = 30
-# Tries in a row that bring nothing.
+# Tries in a row without any new data.
 _TRIES = 3
 
 
@@ -60,7 +60,7 @@ def check_reachable(file: RemoteFile) -> None:
     """Ask for a file's header alone.
 
     Raises:
-        DownloadError: There is no answer, or the file is not there.
+        DownloadError: The server does not answer, or does not have the file.
     """
     try:
         urllib.request.urlopen(urllib.request.Request(file.url, method="HEAD"), timeout=_TIMEOUT).close()
@@ -71,7 +71,7 @@ def check_reachable(file: RemoteFile) -> None:
 def download(file: RemoteFile, folder: Path, what: str) -> Path:
     """Download a file, or the rest of it if a part is there, and check size and SHA-256.
 
-    Says once what comes and how large it is.
+    Logs once what is downloaded and how large it is.
 
     Args:
         file: The file.
@@ -82,7 +82,7 @@ def download(file: RemoteFile, folder: Path, what: str) -> Path:
         Its path.
 
     Raises:
-        DownloadError: It cannot be reached, broke off again and again (what has come is kept), or has another content.
+        DownloadError: It cannot be reached, keeps breaking off (the received part is kept), or has other content.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path, partial = folder / file.name, folder / f"{file.name}.incomplete"
@@ -100,21 +100,21 @@ def download(file: RemoteFile, folder: Path, what: str) -> Path:
         partial.unlink()
         raise DownloadError(
             f"{file.url} is not the file that is expected (size {file.size:,}, SHA-256 {file.sha256[:12]}...): it was "
-            "damaged on the way, or replaced. Try again, or download it by other means."
+            "damaged in transit, or replaced. Try again, or download it by other means."
         )
     partial.replace(path)
     return path
 
 
 def _fetch_all(file: RemoteFile, partial: Path) -> None:
-    """Fetch until the file is whole, however often the connection breaks, as long as something comes."""
+    """Fetch until the file is complete, however often the connection breaks, as long as data arrives."""
     failures = 0
     while (there := partial.stat().st_size if partial.exists() else 0) < file.size:
         try:
             _fetch_rest(file, partial, there)
         except urllib.error.HTTPError as error:
             if error.code == 416:
-                # What is there is longer than the file on the server.
+                # The partial file is longer than the file on the server.
                 partial.unlink()
             raise DownloadError(
                 f"{file.url} cannot be downloaded ({_reason(error)}). Repeat the command, or download it by other means."
@@ -124,7 +124,7 @@ def _fetch_all(file: RemoteFile, partial: Path) -> None:
             failures = 0 if came else failures + 1
             if failures == _TRIES:
                 raise DownloadError(
-                    f"The download of {file.url} broke off ({_reason(error)}). Repeat the command: it goes on where it "
+                    f"The download of {file.url} broke off ({_reason(error)}). Repeat the command: it continues where it "
                     "stopped."
                 ) from error
 

@@ -105,7 +105,7 @@ def write_json(path: str | os.PathLike, content: Any) -> None:
     """Write a JSON file, indented, whole or not at all.
 
     Raises:
-        ValueError: The content holds NaN or infinity, which JSON has no words for.
+        ValueError: The content holds NaN or infinity, which JSON cannot represent.
     """
     try:
         text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)

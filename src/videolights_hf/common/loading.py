@@ -48,7 +48,7 @@ def load_complete_model(
         **hub_kwargs: Passed to `from_pretrained`.
 
     Raises:
-        OSError: There is no such model, or its weights are incomplete, damaged, of other shapes, or not finite.
+        OSError: The model does not exist, or its weights are incomplete, damaged, not finite, or have other shapes.
     """
     name = os.fspath(name_or_path)
     if os.path.isdir(name):
@@ -106,7 +106,7 @@ def find_model(name_or_path: str, **hub_kwargs: Any) -> None:
         **hub_kwargs: Arguments of `from_pretrained` that say where files come from.
 
     Raises:
-        OSError: There is no such folder or repository, or it holds no configuration or no weights.
+        OSError: The folder or repository does not exist, or holds no configuration or no weights.
     """
     if os.path.isdir(name_or_path):
         folder = Path(name_or_path, hub_kwargs.get("subfolder") or "")
@@ -195,7 +195,7 @@ def check_weights(model: nn.Module, loading_info: dict[str, Any], name: str) -> 
         name: What errors call the checkpoint.
 
     Raises:
-        OSError: Weights are missing, of other shapes, or hold NaN or infinity.
+        OSError: Weights are missing, have other shapes, or hold NaN or infinity.
     """
     mismatched = [
         f"{key} {tuple(found)} instead of {tuple(expected)}"

@@ -35,14 +35,14 @@ class Processes:
 
     @classmethod
     def current(cls, device: str | torch.device | None = None) -> Processes:
-        """Find out, and connect the processes if there are several.
+        """Detect the processes, and connect them if there are several.
 
         Args:
             device: Where to compute; by default on this process's accelerator, if there is one.
 
         Raises:
             ImportError: There are several processes, and accelerate is not installed.
-            ValueError: There is no device of this name.
+            ValueError: The device does not exist.
         """
         if int(os.environ.get("WORLD_SIZE", 1)) == 1:
             if device is None:
@@ -67,7 +67,7 @@ class Processes:
         return list(items[self.index :: self.count])
 
     def wait(self) -> None:
-        """Go on when all processes are here."""
+        """Wait until all processes are here."""
         if self.count > 1:
             from accelerate import PartialState
 

@@ -48,7 +48,7 @@ def load_numpy_pickle(path: str | os.PathLike, max_bytes: int = MAX_PICKLE_BYTES
         max_bytes: Larger files are refused before they are read.
 
     Raises:
-        FileNotFoundError: There is no such file.
+        FileNotFoundError: The file does not exist.
         ValueError: The file is damaged or too large, or holds anything that arrays do not need; nothing of it is run
             then.
     """
@@ -78,7 +78,7 @@ def load_torch_file(path: str | os.PathLike, allowed: Sequence[Any] = ()) -> Any
         What was saved, with its tensors on the CPU.
 
     Raises:
-        FileNotFoundError: There is no such file.
+        FileNotFoundError: The file does not exist.
         ValueError: The file is damaged (checksums are compared), declares more than it holds, or holds other objects;
             nothing of it is run then.
     """
@@ -105,7 +105,7 @@ def is_torch_file(path: str | os.PathLike) -> bool:
     """Whether `torch.save` wrote a file, in its present format or in the one before.
 
     Raises:
-        FileNotFoundError: There is no such file.
+        FileNotFoundError: The file does not exist.
         ValueError: The file is neither that nor a pickle that `load_numpy_pickle` reads.
     """
     _check_is_file(path)

@@ -9,13 +9,13 @@ from typing import Any
 
 from .files import read_json_object, write_json
 
-# Ours are nested less deeply; a damaged file may be so without end.
+# Ours are nested less deeply; a damaged file may nest without end.
 _MAX_DEPTH = 4
 _SHOWN_LENGTH = 200
 
 
 class SettingsMismatchError(ValueError):
-    """A folder holds results of other settings than those asked for."""
+    """A folder holds results made with other settings."""
 
 
 def keep_settings(
@@ -67,7 +67,7 @@ def _is_checkpoint(name: str) -> bool:
 
 
 def _moved(name: str, there: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
-    """Whether this is the checkpoint of the same weights in another place."""
+    """Whether this checkpoint has the same weights in another place."""
     weights = name.removesuffix("checkpoint") + "weights"
     return _is_checkpoint(name) and bool(now.get(weights)) and there.get(weights) == now.get(weights)
 

@@ -69,7 +69,7 @@ _OPTIONS = {
     "eos_coef": "background_coef",
     "contrastive_align_loss_coef": "contrastive_align_loss_coef",
 }
-# The same that one detector alone has; QD-DETR and TR-DETR have as many fusion layers as encoder layers.
+# Further fields of single detectors; QD-DETR and TR-DETR have as many fusion layers as encoder layers.
 _OWN_OPTIONS = {
     "videolights": {
         "bicmf_layers": "num_fusion_layers",
@@ -160,7 +160,7 @@ def _read_backbones(
 def _read_own_fields(
     family: str, options: Mapping[str, Any], state_dict: Mapping[str, torch.Tensor]
 ) -> dict[str, Any]:
-    """The fields that one detector alone has and no option holds."""
+    """The fields of single detectors that no option holds."""
     fields: dict[str, Any] = {}
     if family in ("qd_detr", "tr_detr") and "enc_layers" in options:
         fields["num_fusion_layers"] = options["enc_layers"]
@@ -202,13 +202,13 @@ def _check_layers(options: Mapping[str, Any], state_dict: Mapping[str, torch.Ten
 def read_release_checkpoint(path: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """Read a released `.ckpt` without running anything it holds.
 
-    Only tensors, plain values, `argparse.Namespace` and `easydict.EasyDict` are let through. Prefixes of training wrappers are removed.
+    Tensors, plain values, `argparse.Namespace` and `easydict.EasyDict` are read; prefixes of wrappers are removed.
 
     Returns:
         The state dict and the options, both under the release's names.
 
     Raises:
-        FileNotFoundError: There is no such file.
+        FileNotFoundError: The file does not exist.
         ValueError: The file is damaged, holds other objects or values that are not finite, or is not a released
             checkpoint.
     """
@@ -259,7 +259,7 @@ def convert_checkpoint(
         The saved model, in evaluation mode.
 
     Raises:
-        FileNotFoundError: There is no such file.
+        FileNotFoundError: The file does not exist.
         ValueError: The file is damaged or unsafe, or a key is missing or has no place; nothing is written then.
         OSError: The folder cannot be written; what it held before is unchanged then.
     """
@@ -284,7 +284,7 @@ def convert_published_checkpoint(
         backbone_checkpoints: Where backbones are loaded from, instead of their default checkpoints.
 
     Raises:
-        ValueError: There is no checkpoint of this name, or the file is another one.
+        ValueError: Unknown name, or the file is not this checkpoint.
         OSError: The file cannot be fetched, or the folder cannot be written.
     """
     entry = get_published_checkpoint(name)
@@ -346,7 +346,7 @@ def convert_to_release(model_dir: str | Path, output_file: str | Path) -> None:
         raise FileNotFoundError(f"{model_dir} holds no config.json: give a folder that `save_pretrained` wrote.")
     config = load_config(model_dir)
     if config.model_type not in CONFIGS:
-        raise ValueError(f"{model_dir} holds a model of the type {config.model_type!r}, of which there is no release.")
+        raise ValueError(f"{model_dir} holds a {config.model_type!r} model, which has no released counterpart.")
     model = load_complete_model(model_class(config), model_dir)
     options = _release_options(config)
     state_dict = {key: tensor.contiguous() for key, tensor in revert_state_dict(model.state_dict(), config).items()}

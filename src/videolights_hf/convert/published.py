@@ -1,4 +1,4 @@
-"""The checkpoints that the authors published, by name: where they lie, what they must be, what was reported of them."""
+"""The checkpoints that the authors published, by name: where they are, how to recognize them, and their reported metrics."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ..models.configuration import DetectorConfig
 from ..models.videolights.configuration import VideoLightsConfig
 
 CATALOG = Path(__file__).with_name("published.json")
-# A published checkpoint with its optimizer has some 130 MB; nothing larger is unpacked.
+# A published checkpoint with its optimizer has about 130 MB; nothing larger is unpacked.
 MAX_CHECKPOINT_BYTES = 2**30
 
 # What a published checkpoint must agree with its preset on; loss weights do not change what it predicts.
@@ -91,7 +91,7 @@ class PublishedCheckpoint:
         """Check that a file is this checkpoint.
 
         Raises:
-            ValueError: Its configuration is another; every field that differs is named.
+            ValueError: Its configuration differs; every field that differs is named.
         """
         expected = self.config
         differences = [
@@ -115,7 +115,7 @@ def get_published_checkpoint(name: str) -> PublishedCheckpoint:
     """A published checkpoint by its name.
 
     Raises:
-        ValueError: There is none of this name; the nearest one is named.
+        ValueError: Unknown name; the message gives the nearest one.
     """
     checkpoints = published_checkpoints()
     if name not in checkpoints:
@@ -171,7 +171,7 @@ def unpacked_checkpoint(path: str | os.PathLike) -> Iterator[Path]:
     """The `.ckpt` of a downloaded file, which may be the checkpoint itself or an archive that holds it.
 
     Raises:
-        FileNotFoundError: There is no such file.
+        FileNotFoundError: The file does not exist.
         ValueError: An archive holds no `.ckpt`, several, or one that is too large.
     """
     path = Path(path)

@@ -60,7 +60,7 @@ def _layers(release: str, ours: str, names: Iterable[tuple[str, str]]) -> list[t
     return [(f"{release}.{{i}}.{a}", f"{ours}.{{i}}.{b}") for a, b in names]
 
 
-# What all four have, whether they use it or not.
+# Common to all four, used or not.
 _SHARED = [
     ("txt_position_embed.position_embeddings", "model.text_position_embedding.position"),
     ("txt_position_embed.LayerNorm", "model.text_position_embedding.norm"),
@@ -77,7 +77,7 @@ _SHARED = [
     ("contrastive_align_projection_txt", "contrastive_text_head"),
     ("contrastive_align_projection_vid", "contrastive_video_head"),
 ]
-# The decoder with anchors, of all but Moment-DETR.
+# The decoder with anchors: all but Moment-DETR.
 _ANCHORS = [
     ("query_embed", "model.query_anchors"),
     *_layers("transformer.decoder.layers", "model.decoder.layers", _DECODER),
@@ -137,10 +137,10 @@ def _name_table(config: DetectorConfig) -> list[tuple[str, str]]:
 
 
 def family_of_release(state_dict: Mapping[str, torch.Tensor], options: Mapping[str, Any]) -> str:
-    """The `model_type` of the detector that a release's parameters and options are of.
+    """The `model_type` of the detector that a release's parameters and options belong to.
 
     Raises:
-        ValueError: They are of none.
+        ValueError: They belong to none of the detectors.
     """
     if "transformer.decoder.norm.weight" not in state_dict:
         raise ValueError("This is not a checkpoint of VideoLights, Moment-DETR, QD-DETR or TR-DETR.")

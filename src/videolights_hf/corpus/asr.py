@@ -29,7 +29,7 @@ class SubtitleSummary:
         num_queries: Lines of the corpus.
         num_empty: Cues without words.
         num_outside: Cues outside their video.
-        unmatched: Vids of subtitles for which there is no video, sorted.
+        unmatched: Vids of subtitles without a video, sorted.
     """
 
     num_videos: int
@@ -49,7 +49,7 @@ def find_subtitles(source: str | os.PathLike) -> list[Path]:
     """Subtitle files: one file, all in a folder and its subfolders, or those of a pattern.
 
     Raises:
-        FileNotFoundError: There is no such file or folder.
+        FileNotFoundError: The file or folder does not exist.
         ValueError: There are no subtitle files.
         OSError: The folder cannot be read.
     """
@@ -120,11 +120,11 @@ def convert_subtitles(
         files: Subtitle files (`read_subtitles`).
         durations: Vid to length in seconds, of the videos that are wanted.
         output: JSON Lines file to write; it appears whole or not at all.
-        others: Videos that are not wanted. Subtitles that are theirs by name are not taken for those of another one.
+        others: Videos that are not wanted. Subtitles named after them are not assigned to other videos.
 
     Raises:
         SubtitleError: Naming file and line of every fault in every file; two files are of the same video.
-        ValueError: There is no query for any of the videos.
+        ValueError: None of the videos has a query.
         OSError: A file cannot be read or written.
     """
     cues = _read_all(files, {*durations, *map(source_of, durations), *others})
@@ -139,7 +139,7 @@ def convert_subtitles(
         if owner in merged:
             used.add(owner)
             found = subtitle_rows(vid, merged[owner], durations[vid], offset)
-            # Of a longer video's subtitles most lie outside by design.
+            # Most subtitles of a longer video lie outside by design.
             num_outside += 0 if part else len(merged[owner]) - len(found)
             rows += found
     if not rows:
@@ -244,10 +244,10 @@ def subtitle_rows(vid: str, cues: Sequence[Cue], duration: float, offset: float 
         vid: The video.
         cues: What is said in it.
         duration: Its length in seconds.
-        offset: When it starts in the video that the cues are of, in seconds.
+        offset: Its start in the video that the cues belong to, in seconds.
 
     Returns:
-        A row for each cue of which something lies in the video; `qid` is `{vid}_{number}`.
+        A row for each cue that overlaps the video; `qid` is `{vid}_{number}`.
     """
     rows: list[dict[str, Any]] = []
     for cue in cues:

@@ -16,7 +16,7 @@ from ..common.messages import did_you_mean
 from .models import DEFAULT_BATCH_SIZE, PictureModel, as_pictures, load_config, load_model
 
 DEFAULT_GENERATION: dict[str, Any] = {"max_new_tokens": 30, "num_beams": 3, "do_sample": False}
-# What a model with a chat template is asked, unless there is a prompt.
+# The question for a model with a chat template, unless there is a prompt.
 CHAT_PROMPT = "Describe the picture in one short sentence."
 
 
@@ -69,7 +69,7 @@ class Captioner(PictureModel):
 
         Raises:
             OSError: It cannot be loaded.
-            ValueError: It is not a model that writes about pictures.
+            ValueError: It is not an image-to-text model.
         """
         config = load_config(name, cls.kind)
         if type(config) not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
@@ -82,7 +82,7 @@ class Captioner(PictureModel):
 
     @property
     def continues_prompts(self) -> bool:
-        """Whether captions may continue a prompt: BLIP and BLIP-2 were trained so, other models were not."""
+        """Whether captions may continue a prompt: BLIP and BLIP-2 were trained this way, other models were not."""
         has_chat = bool(getattr(self.processor, "chat_template", None))
         return self.model.config.model_type in ("blip", "blip-2") and not has_chat
 
@@ -139,7 +139,7 @@ class Captioner(PictureModel):
 
     def _decode(self, ids: torch.Tensor, prompt: torch.Tensor | None) -> str:
         if prompt is not None:
-            # Some models repeat the prompt (BLIP without its last token), others give what is new alone.
+            # Some models repeat the prompt (BLIP without its last token), others return only the new text.
             shared = min(len(ids), len(prompt))
             differs = (ids[:shared] != prompt[:shared]).nonzero()
             ids = ids[int(differs[0]) if len(differs) else shared :]

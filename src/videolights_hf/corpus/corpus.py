@@ -91,8 +91,8 @@ def generate_corpus(
         Counts and failures, the same in every process.
 
     Raises:
-        SettingsMismatchError: The folder holds a corpus of other settings.
-        ValueError: No videos, or a scorer of another kind than the form's.
+        SettingsMismatchError: The folder holds a corpus made with other settings.
+        ValueError: No videos, or a scorer of the wrong kind for the form.
         OSError: The folder cannot be written, or another run writes to it.
     """
     corpus = corpus or CorpusSettings()

@@ -24,7 +24,7 @@ class LeftOut:
 
     Attributes:
         named: Vids that an evaluation split names.
-        same_source: Vids of another cut of a video that an evaluation split has a cut of, or of the whole of it.
+        same_source: Vids of other parts of a video that an evaluation split has a part of, or of the whole video.
     """
 
     named: list[str]
@@ -53,7 +53,7 @@ class VideoPart:
 
 
 def part_of(vid: str) -> VideoPart | None:
-    """What a vid such as `j7rJstUseKg_360.0_510.0` is a part of; `None` for a vid of another form."""
+    """The part of a video that a vid such as `j7rJstUseKg_360.0_510.0` names; `None` for other vids."""
     found = _PART.fullmatch(vid)
     return VideoPart(found[1], float(found[2]), float(found[3])) if found else None
 

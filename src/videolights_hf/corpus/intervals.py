@@ -1,7 +1,7 @@
 """Which parts of a video are captioned, which frame stands for each, and which of its clips lie inside.
 
 Two forms: Algorithm 1 as the paper prints it, and the code that made the released corpus. All times are exact fractions
-of a second, so that the end of one interval is the start of the next and no clip is won or lost by rounding. (The
+of a second, so that the end of one interval is the start of the next and rounding adds or loses no clip. (The
 release adds up floats, and misses its own rule by a clip now and then.)
 """
 
@@ -72,7 +72,7 @@ def interval_clips(interval: Interval, num_clips: int, clip_length: float, keeps
         interval: The interval.
         num_clips: Clips of the video.
         clip_length: Seconds per clip.
-        keeps_last: Whether an interval that ends with the video's last clip has it. In the release it has not.
+        keeps_last: Whether an interval that ends with the video's last clip includes it. In the release it does not.
 
     Returns:
         Clip indices; may be empty.

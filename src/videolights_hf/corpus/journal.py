@@ -36,7 +36,7 @@ class Journal:
             os.truncate(self.path, content.rfind(b"\n") + 1)
 
     def append(self, records: Iterable[Mapping[str, Any]]) -> None:
-        """Add records, and see to it that they are on the disk.
+        """Add records, and flush them to disk.
 
         Raises:
             OSError: They cannot be written, as on a full disk; what was there before stays.

@@ -19,7 +19,7 @@ _SALIENCY_DIGITS = 4
 
 
 class VideoRecord(TypedDict):
-    """What became of a video, as the journal keeps it.
+    """The outcome for one video, as the journal keeps it.
 
     Attributes:
         vid: The video.

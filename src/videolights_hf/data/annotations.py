@@ -53,7 +53,7 @@ def read_annotations(
             kind, a window that is reversed, empty or outside the video, a relevant clip outside the video, or a qid
             that occurs twice; also for a file without annotations.
         ValueError: Unknown dataset or domain; the message names the nearest known one.
-        FileNotFoundError: There is no such file.
+        FileNotFoundError: The file does not exist.
     """
     spec = get_dataset_spec(dataset)
     problems: list[str] = []

@@ -243,7 +243,7 @@ def _is_built(output: Path, identity: dict[str, Any], settings: BuildSettings) -
 
 
 def _remove_leftover(work: Path) -> None:
-    """Remove the work of a build that was killed between its last two steps, unless another process is at it."""
+    """Remove the work of a build that was killed between its last two steps, unless another process is using it."""
     if work.is_dir():
         with contextlib.suppress(FolderInUseError, PermissionError), locked_folder(work):
             shutil.rmtree(work)

@@ -22,10 +22,10 @@ class VideoLightsDataCollator:
     `relevant_clips` (L,).
 
     The batch holds `video_features` (B, L, Dv), `video_attention_mask` (B, L) of ones and zeros, `text_features`
-    (B, N, Dt), `text_attention_mask` (B, N), `audio_features` (B, L, Da) if the items have them, and, where every item is
-    labeled, `labels`: `spans` (B, K, 2), `span_mask` (B, K) bool, `saliency` (B, L), zero on padding,
-    `positive_clips` and `negative_clips` (B, P), `relevant_clips` (B, L). K is at least one: a batch of highlight-only rows has one span of
-    zeros whose mask is False.
+    (B, N, Dt), `text_attention_mask` (B, N), `audio_features` (B, L, Da) if the items have them, and, if every item is
+    labeled, `labels`: `spans` (B, K, 2), `span_mask` (B, K) bool, `saliency` (B, L), zero on padding, `positive_clips`
+    and `negative_clips` (B, P), `relevant_clips` (B, L). K is at least one: a batch of highlight-only rows has one span
+    of zeros whose mask is False.
 
     Args:
         text_dropout: Fraction of the tokens of an item with `training=True` whose features are set to zero. Which

@@ -1,7 +1,7 @@
-"""Feature tables written part by part, in parallel, so that an interrupted run goes on where it stopped.
+"""Feature tables written part by part, in parallel, so that an interrupted run continues where it stopped.
 
-A part holds some dozens of videos or some hundreds of queries. Beside its table lies a fingerprint of everything that
-it was made from: a finished part is read again only if that has changed.
+A part holds dozens of videos or hundreds of queries. Beside its table is a fingerprint of everything that it was made
+from: a finished part is read again only if that has changed.
 """
 
 from __future__ import annotations

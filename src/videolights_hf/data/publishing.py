@@ -98,7 +98,7 @@ def export_parquet(
     Args:
         tables: What `build_feature_dataset` returned.
         folder: A folder that does not exist or is empty.
-        repo_id: Where the files will lie, for the card; by default the folder.
+        repo_id: Where the files will be, for the card; by default the folder.
         backbone_checkpoints: Which checkpoint computed each backbone's features (`read_backbone_checkpoints`).
         data_license: License of the data, an identifier of the Hub; `None`: the card names none.
 
@@ -175,7 +175,7 @@ def make_dataset_card(
 
     Args:
         tables: The tables.
-        repo_id: Where they lie.
+        repo_id: Where they are.
         backbone_checkpoints: Which checkpoint computed each backbone's features, as far as that is known.
         data_license: License of the data, an identifier of the Hub.
     """

@@ -84,7 +84,7 @@ class BuildResult:
         """Check that every annotated video and query was written, or left out for a listed reason, once.
 
         Raises:
-            ValueError: Something is neither, or there twice, as after another process wrote to the same folder.
+            ValueError: Something is missing without a reason or is there twice, as after another process wrote there.
         """
         written = self.videos["vid"][:]
         lost = self.vids - set(written) - {problem.item for problem in self.video_problems}

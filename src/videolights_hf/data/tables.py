@@ -126,7 +126,7 @@ def load_feature_dataset(path: str | os.PathLike, **kwargs: Any) -> DatasetDict:
         The tables `"videos"` and one per split, memory-mapped.
 
     Raises:
-        FileNotFoundError: There is no such folder or repository.
+        FileNotFoundError: The folder or repository does not exist.
         ValueError: The folder is damaged, or holds another kind of dataset.
     """
     if Path(path, "dataset_dict.json").is_file():

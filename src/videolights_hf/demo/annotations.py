@@ -80,7 +80,7 @@ def make_world(
         All annotation lines, as written.
 
     Raises:
-        ValueError: If `split` is unknown, or an index or the seed is out of range.
+        ValueError: Unknown `split`, or an index or the seed is out of range.
     """
     plans = [plan_video(split, index, seed) for index in indices]
     folder = Path(folder)

@@ -1,4 +1,4 @@
-"""Pictures of the world: frames as arrays, and videos as mp4 files.
+"""Rendering the world: frames as arrays, and videos as mp4 files.
 
 A frame is a background pattern that scrolls slowly, with the scene's object drawn over it. Everything that a frame shows
 follows from the scene, so a frame can be rendered alone, without the ones before it.
@@ -52,7 +52,7 @@ def render_frame(plan: VideoPlan, time: float) -> np.ndarray:
 
 
 def render_video(plan: VideoPlan, path: str | PathLike[str]) -> None:
-    """Render a whole video and encodes it as H.264 in an mp4 file.
+    """Render a whole video and encode it as H.264 in an mp4 file.
 
     Args:
         plan: The video.

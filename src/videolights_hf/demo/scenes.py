@@ -143,7 +143,7 @@ def plan_video(split: str, index: int, seed: int = 0) -> VideoPlan:
         The plan; the same arguments always give the same one.
 
     Raises:
-        ValueError: If `split` is unknown, or `index` or `seed` is not in [0, 2**32).
+        ValueError: Unknown `split`, or `index` or `seed` is not in [0, 2**32).
     """
     if split not in SPLITS:
         raise ValueError(f"Unknown split {split!r}: choose one of {', '.join(SPLITS)}.")
@@ -194,7 +194,7 @@ def _draw_order(rng: np.random.Generator, kinds: list[SceneKind], num_scenes: in
 
 
 def _draw_scenes(rng: np.random.Generator, order: list[SceneKind], durations: list[int]) -> tuple[Scene, ...]:
-    """Scenes in order; one of each kind grows large, so that each query has a clip that every annotator likes."""
+    """Scenes in order; one of each kind grows large, so that each query has a clip that every annotator rates highly."""
     large = {int(rng.choice([i for i, other in enumerate(order) if other == kind])) for kind in dict.fromkeys(order)}
     ends = np.cumsum(durations).tolist()
     return tuple(

@@ -1,4 +1,4 @@
-"""What the world is made of, and the sentences that speak of it.
+"""What the world is made of, and the sentences that describe it.
 
 A scene shows one *kind*: a colored shape over a background. A *query* asks for an object (a color and a shape), over a
 given background or over any. Six colors, five shapes and five backgrounds make 150 kinds.

@@ -169,6 +169,6 @@ def collect_queries(rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[int
             if queries.setdefault(qid, query) != query:
                 raise ValueError(
                     f"qid {qid!r} of split {split!r} is {query!r}, in another split {queries[qid]!r}: text features "
-                    "are named by qid, so it must stand for one sentence. Number the queries of all splits through."
+                    "are named by qid, so it must stand for one sentence. Number the queries consecutively."
                 )
     return queries

@@ -52,7 +52,7 @@ def find_videos(
     wanted = sorted(set(vids))
     found = {vid: video for vid in wanted if (video := _look_up(vid, files)) is not None}
     if len(found) < len(wanted) and isinstance(source, (str, os.PathLike)) and os.path.isdir(source):
-        # Rather tried, and reported by name if it is not a video, than called missing though it is there.
+        # Tried, and reported by name if it is not a video, instead of being called missing although it exists.
         others = _by_vid(path for path in _files_below(Path(source)) if path.suffix.lower() not in VIDEO_ENDINGS)
         found |= {
             vid: VideoSource(others[vid][0]) for vid in wanted if vid not in found and len(others.get(vid, [])) == 1

@@ -1,4 +1,4 @@
-"""Folders of feature files: written whole or not at all, and never mixed with features of other settings."""
+"""Folders of feature files: written whole or not at all, and never mixed with features made with other settings."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class FeatureFolder:
         One process does this, before any of them calls `refresh`.
 
         Raises:
-            SettingsMismatchError: It holds features of other settings, or of unknown ones.
+            SettingsMismatchError: It holds features made with other or unknown settings.
             OSError: It cannot be written.
         """
         self.path.mkdir(parents=True, exist_ok=True)

@@ -45,7 +45,7 @@ def extract_text_features(
         How many sentences were done.
 
     Raises:
-        SettingsMismatchError: A folder holds features of other settings.
+        SettingsMismatchError: A folder holds features made with other settings.
         ValueError: No sentences, or an empty one; a qid that cannot be a file name, or that a folder knows with another
             sentence; no backbone has a text encoder; features that the type cannot hold.
         OSError: The disk is full, the output cannot be written, or another run writes to it.

@@ -38,7 +38,7 @@ def extract_video_features(
 
     Each file has the key `features`, shape (clips, width), as the backbone gave it, and `duration` and `clip_length` in
     seconds, so that the video can be queried without its file (`load_video_features`). Files appear complete or not at
-    all. Calling again does what is missing, and tries again what failed; the result of a call that was interrupted at
+    all. Calling again does what is missing and retries what failed; the result of a call that was interrupted at
     any moment and repeated is the same to the bit.
 
     Several processes (`accelerate launch`) share the work.
@@ -54,7 +54,7 @@ def extract_video_features(
         How many videos were done, and which failed. These are in `{output_dir}/failed.jsonl` as well.
 
     Raises:
-        SettingsMismatchError: A folder holds features of other settings.
+        SettingsMismatchError: A folder holds features made with other settings.
         ValueError: No videos, or a vid that cannot be a file name.
         OSError: The disk is full, the output cannot be written, or another run writes to it.
         torch.OutOfMemoryError: A single clip does not fit into the device's memory.

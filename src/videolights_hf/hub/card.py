@@ -1,4 +1,4 @@
-"""Model cards made from what happened: what is not known is left out, and nothing is made up."""
+"""Model cards from recorded facts: what is not known is left out, and nothing is made up."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class TrainingRecord:
         date: Day on which the run ended, `YYYY-MM-DD`.
         metrics: Headline metrics of the saved checkpoint.
         details_file: File beside the weights that holds every metric.
-        limits: What else the model cannot do.
+        limits: Further limits of the model.
         source: Who reported the metrics, where that is not this run.
     """
 
@@ -135,7 +135,7 @@ def make_model_card(
 
     Args:
         config: The model's configuration.
-        repo_id: Where the model lies, for the code example: a Hub repository, or a folder.
+        repo_id: Where the model is, for the code example: a Hub repository, or a folder.
         record: How it was trained and what it reached, as far as that is known.
         backbone_checkpoints: For each backbone the checkpoint that computed the features, with its revision if known.
         settings: What only the model's owner can say.

@@ -164,7 +164,7 @@ def _imported_module(package: Path, importer: str, node: ast.ImportFrom) -> str:
     """The module of the package that a relative import takes names from.
 
     Raises:
-        ImportError: It names a package, or nothing that is there.
+        ImportError: It names a package, or a module that does not exist.
     """
     parents = importer.split(".")[: -node.level]
     module = ".".join([*parents, node.module or ""])

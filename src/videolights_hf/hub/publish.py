@@ -1,4 +1,4 @@
-"""Trained folders onto the Hub: which files go, and with which card."""
+"""Uploading trained folders to the Hub: which files, and with which card."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from transformers import AutoConfig
 from .card import CardSettings, TrainingRecord, make_model_card
 from .code import SUFFIX
 
-# What a reader of the repository needs; all else that training leaves behind stays on the machine.
+# What users of the repository need; everything else that training leaves stays on the machine.
 PUBLISHED_FILES = (
     "README.md",
     "config.json",
@@ -65,7 +65,7 @@ def write_card(
 
     Args:
         folder: The model's folder.
-        repo_id: Where it will lie.
+        repo_id: Where it will be.
         record: How it was trained, if that is known.
         settings: What only the model's owner can say.
     """
@@ -159,7 +159,7 @@ def _write_eval_results(folder: Path, benchmark_id: str, record: TrainingRecord)
 
 
 def _write_overview(folder: Path, repo_id: str, domains: list[str], settings: CardSettings) -> None:
-    """The card of a repository with one model per domain: those models' common facts, and where each lies."""
+    """The card of a repository with one model per domain: those models' common facts, and where each is."""
     first = ModelCard.load(folder / domains[0] / "README.md")
     first.data.model_name, first.data.eval_results = None, None
     rows = "\n".join(

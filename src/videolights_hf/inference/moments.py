@@ -153,7 +153,7 @@ def windows_in_seconds(spans: np.ndarray, scores: np.ndarray, duration: float) -
         duration: Length of the video in seconds.
 
     Returns:
-        (M', 3) start, end (seconds) and score, in the order given. A span of no width stands for no moment.
+        (M', 3) start, end (seconds) and score, in the order given. A span of zero width is not a moment.
     """
     has_width = spans[:, 1] > 0
     (center, width), scores = spans[has_width].T, scores[has_width]
@@ -176,7 +176,7 @@ def select_moments(
         selection: Which moments are kept.
 
     Returns:
-        The moments by score, highest first; equal scores in the order given.
+        The moments by score, highest first; equal scores in the given order.
 
     Raises:
         ValueError: The windows have another shape, or `clip_length` is not positive.
@@ -257,7 +257,7 @@ def round_decimals(values: np.ndarray) -> np.ndarray:
 
 
 def low_score_note(moments: Sequence[Moment]) -> str | None:
-    """A sentence for people if every score is so low that the video hardly shows what was asked for, else `None`."""
+    """A note for the user if every score is so low that the video hardly shows what was asked for, else `None`."""
     if not moments or max(moment["score"] for moment in moments) >= LOW_SCORE:
         return None
     return f"All scores are below {LOW_SCORE:.2f}: the video probably does not show this."

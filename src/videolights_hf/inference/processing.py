@@ -176,7 +176,7 @@ class VideoLightsProcessor(SavedProcessor):
         self._backbones.find(name for name, _ in wanted)
 
     def check_frame_sampling(self, video: VideoFeatures) -> None:
-        """Check that features were made of the frames that the processor's backbones look at, where that is known.
+        """Check, where it is known, that features come from the frames that the processor's backbones look at.
 
         Raises:
             ValueError: They were not.

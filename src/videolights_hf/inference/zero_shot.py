@@ -34,7 +34,7 @@ def zero_shot_pipeline(
         **pipeline_arguments: Defaults of the calls.
 
     Raises:
-        OSError: There is no such model, or its download fails.
+        OSError: The model does not exist, or its download fails.
         ValueError: The model does not compare pictures with sentences.
 
     Example:

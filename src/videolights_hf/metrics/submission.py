@@ -118,7 +118,7 @@ def write_predictions(path: str | os.PathLike, predictions: Iterable[Mapping[str
 
     Raises:
         OSError: The file cannot be written.
-        ValueError: A prediction has no qid or neither field, holds a number that is not finite, or if a qid
+        ValueError: A prediction has no qid or neither field, holds a number that is not finite, or a qid
             occurs twice.
     """
     seen: set[Hashable] = set()
@@ -153,7 +153,7 @@ def align_predictions(
         The predictions in the order of the ground truth, and the ids without a counterpart on either side.
 
     Raises:
-        ValueError: A qid occurs twice on one side, or if not a single one matches.
+        ValueError: A qid occurs twice on one side, or none matches.
     """
     by_qid = _index_by_qid(predictions, "predictions")
     truth = _index_by_qid(ground_truth, "ground truth")
@@ -185,7 +185,7 @@ def qid_of(row: Mapping[str, Any], name: str) -> Hashable:
     """The id of a row.
 
     Raises:
-        ValueError: It has none, or one that is no id; `name` says of what the row is.
+        ValueError: The id is missing or is not an id; `name` says what the row belongs to.
     """
     if "qid" not in row:
         raise ValueError(f"a row of the {name} has no 'qid': its fields are {sorted(row)}")

@@ -167,7 +167,7 @@ class DetectorConfig(PreTrainedConfig):
         super().__post_init__(**kwargs)
 
     def validate_backbones(self):
-        """Each backbone is a pair of a name and a positive width, and no name comes twice in a modality."""
+        """Check that each backbone is a name and a positive width, and that no name repeats in a modality."""
         for field, backbones in (("video_backbones", self.video_backbones), ("text_backbones", self.text_backbones)):
             if not backbones:
                 raise ValueError(f"`{field}` is empty: name at least one backbone, such as [['clip', 512]].")
@@ -181,7 +181,7 @@ class DetectorConfig(PreTrainedConfig):
                 raise ValueError(f"`{field}` names a backbone twice: {names}.")
 
     def validate_sizes(self):
-        """Counts are positive, and the width divides into heads and into sine and cosine of two coordinates."""
+        """Check that counts are positive, and that the width divides into heads and sines and cosines of two coordinates."""
         positive = [
             "max_video_length",
             "max_text_length",
@@ -202,7 +202,7 @@ class DetectorConfig(PreTrainedConfig):
             )
 
     def validate_rates_and_weights(self):
-        """Dropout rates lie in [0, 1); loss weights and matcher costs are not negative."""
+        """Check that dropout rates are in [0, 1), and that loss weights and matcher costs are not negative."""
         for field in ("dropout", "input_dropout", "refinement_dropout"):
             if not 0 <= getattr(self, field) < 1:
                 raise ValueError(f"`{field}` must be in [0, 1), got {getattr(self, field)}.")
@@ -234,8 +234,8 @@ class DetectorConfig(PreTrainedConfig):
         """Read a saved configuration; transformers would take a folder without one for the defaults.
 
         Raises:
-            OSError: There is none.
-            ValueError: It is of another kind of model.
+            OSError: No configuration is there.
+            ValueError: It belongs to another kind of model.
         """
         settings, rest = super().get_config_dict(pretrained_model_name_or_path, **kwargs)
         if not settings:
@@ -272,7 +272,7 @@ class DetectorConfig(PreTrainedConfig):
             **overrides: Fields to set differently.
 
         Raises:
-            ValueError: There is no such variant or dataset.
+            ValueError: Unknown variant or dataset.
         """
         variant = next(iter(cls.variants)) if variant is None else variant
         for kind, name, known in (("variant", variant, cls.variants), ("dataset", dataset, cls.datasets)):

@@ -71,7 +71,7 @@ class DetectorModel(DetectorPreTrainedModel):
         )
 
     def place_clips(self, video: torch.Tensor, valid: torch.Tensor | None) -> torch.Tensor:
-        """Positions of clips (B, L, D), of which (B, L) `valid` are no padding."""
+        """Positions of clips (B, L, D); `valid` (B, L) marks clips that are not padding."""
         if self.clip_position_embedding is not None:
             return self.clip_position_embedding.weight[: video.shape[1]].expand_as(video)
         count = Tokens(video, valid=valid).is_valid().to(video.dtype)

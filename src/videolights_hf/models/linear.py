@@ -30,7 +30,7 @@ class LocalConvolution(nn.Conv1d):
         super().__init__(input_size, output_size, kernel_size, padding="same")
 
     def forward(self, states: torch.Tensor, valid: torch.Tensor | None = None) -> torch.Tensor:
-        """Convolve (B, S, C), of which (B, S) `valid` are no padding."""
+        """Convolve (B, S, C); `valid` (B, S) marks tokens that are not padding."""
         if valid is not None:
             states = states.masked_fill(~valid.unsqueeze(-1), 0)
         return super().forward(states.transpose(1, 2)).transpose(1, 2)

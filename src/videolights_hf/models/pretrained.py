@@ -84,7 +84,7 @@ class DetectorPreTrainedModel(PreTrainedModel):
             **kwargs: As for `PreTrainedModel.from_pretrained`.
 
         Raises:
-            OSError: There is no such model, or weights are missing, of other shapes, or hold NaN or infinity.
+            OSError: The model does not exist, or weights are missing, have other shapes, or hold NaN or infinity.
         """
         # With `output_loading_info`, which the signature does not tell, this is a pair.
         loaded: Any = super().from_pretrained(pretrained_model_name_or_path, *args, output_loading_info=True, **kwargs)

@@ -20,7 +20,7 @@ class ProjectionLayer(nn.Module):
             self.projection = LocalConvolution(input_size, config.hidden_size, kernel_size)
 
     def forward(self, features: torch.Tensor, valid: torch.Tensor | None = None) -> torch.Tensor:
-        """(B, S, input_size) to (B, S, D); `valid` (B, S) are no padding."""
+        """(B, S, input_size) to (B, S, D); `valid` (B, S) marks tokens that are not padding."""
         features = self.dropout(self.norm(features))
         if isinstance(self.projection, LocalConvolution):
             return self.projection(features, valid)

@@ -52,7 +52,7 @@ class VideoLightsTrainingArguments(TrainingArguments):
         push_predictions: Upload these files too, where the trainer pushes to the Hub.
         logging_nan_inf_filter: Leave values that are not finite out of the logged loss. Off, because it waits for the
             device at every step, and because a loss that is not finite should stop the run.
-        restore_callback_states_from_checkpoint: Resume with the early-stopping patience that was left.
+        restore_callback_states_from_checkpoint: Resume with the remaining early-stopping patience.
         remove_unused_columns: Off, because the collator reads fields that the model does not take.
 
     Raises:
@@ -105,7 +105,7 @@ class VideoLightsTrainingArguments(TrainingArguments):
         default=False, metadata={"help": "Leave values that are not finite out of the logged loss."}
     )
     restore_callback_states_from_checkpoint: bool = field(
-        default=True, metadata={"help": "Resume with the early-stopping patience that was left."}
+        default=True, metadata={"help": "Resume with the remaining early-stopping patience."}
     )
     remove_unused_columns: bool = field(
         default=False, metadata={"help": "Hide from the collator what the model does not take."}
@@ -114,7 +114,7 @@ class VideoLightsTrainingArguments(TrainingArguments):
     def __post_init__(self) -> None:
         self._check()
         if self.disable_tqdm is None:
-            # In a log file a progress bar is thousands of lines.
+            # A progress bar would fill a log file with thousands of lines.
             self.disable_tqdm = not sys.stderr.isatty()
         if self.greater_is_better is None and self.metric_for_best_model is not None:
             # Names of loss terms begin with `loss`; transformers looks at the end of the name.

@@ -28,8 +28,13 @@ SETTINGS_FILE = "run_settings.json"
 LOSS_TOTALS_FILE = "loss_totals.json"
 EVALUATION_DUE_FILE = "evaluation_due"
 
-_STATE_KINDS: dict[str, type | tuple[type, ...]] = {"global_step": int, "epoch": (int, float), "max_steps": int, "log_history": list,
-                "stateful_callbacks": dict}  # fmt: skip
+_STATE_KINDS: dict[str, type | tuple[type, ...]] = {
+    "global_step": int,
+    "epoch": (int, float),
+    "max_steps": int,
+    "log_history": list,
+    "stateful_callbacks": dict,
+}
 # These, and the model's config, decide which weights a run ends with. The number of epochs is not among them: a
 # finished run may be trained for longer.
 _DECISIVE_ARGUMENTS = (
@@ -66,7 +71,7 @@ _INCIDENTAL_CONFIG = {
 def checkpoint_fault(folder: str | Path) -> str | None:
     """Why a run cannot resume from a checkpoint, or `None` if it can.
 
-    Every file is opened: a power cut may leave one that is there and not whole.
+    Every file is opened: a power cut may leave one that exists but is incomplete.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -115,7 +120,7 @@ def is_evaluation_due(folder: str | Path) -> bool:
 
 
 def clear_evaluation_due(folder: str | Path) -> None:
-    """Note that the evaluation of a checkpoint has been made up for."""
+    """Note that the failed evaluation of a checkpoint has been repeated."""
     (Path(folder) / EVALUATION_DUE_FILE).unlink(missing_ok=True)
 
 

@@ -42,13 +42,13 @@ def train_domains(
         output_dir: Holds a folder for each domain.
         domains: Some of the domains; all by default.
         init_from: Checkpoint that every model starts from, with a fresh optimizer.
-        resume: Skip domains that are finished, and go on with the one that was interrupted.
+        resume: Skip finished domains, and continue the interrupted one.
 
     Returns:
         The metrics by domain.
 
     Raises:
-        ValueError: The training split has no domains or not these; see also `train_recipe`.
+        ValueError: The training split lacks these domains or has none; see also `train_recipe`.
     """
 
     def train(domain: str) -> dict[str, float]:
@@ -117,7 +117,7 @@ def for_each_domain(
         The metrics by domain.
 
     Raises:
-        ValueError: The split has no domains, or not one that was asked for (the nearest one is named).
+        ValueError: The split has no domains, or lacks one that was asked for (the nearest one is named).
     """
     if split not in tables:
         raise ValueError(unknown_name("split", split, [name for name in tables if name != VIDEOS]))

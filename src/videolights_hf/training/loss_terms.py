@@ -37,7 +37,7 @@ class LossTerms:
         return {"names": self._names, "sums": sums, "count": self._count}
 
     def restore(self, state: Mapping[str, Any], device: torch.device) -> None:
-        """Go on from what `state` returned."""
+        """Continue from what `state` returned."""
         if state:
             self._names, self._count = list(state["names"]), int(state["count"])
             self._sums = torch.tensor(state["sums"], device=device)

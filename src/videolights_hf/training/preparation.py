@@ -100,7 +100,7 @@ def build_model(config: DetectorConfig, init_from: str | Path | None = None) -> 
 
     Raises:
         ValueError: The checkpoint was trained on other features, or is a model of other sizes.
-        OSError: There is no such checkpoint, or its weights are incomplete, damaged or not finite.
+        OSError: The checkpoint does not exist, or its weights are incomplete, damaged or not finite.
     """
     if init_from is None:
         return model_class(config)(config)
@@ -130,8 +130,8 @@ def load_model(checkpoint: str | Path) -> DetectorForMomentRetrieval:
     """A trained model, with all of its weights, or the zero-shot detector.
 
     Raises:
-        ValueError: It is no detector of this package.
-        OSError: There is no such checkpoint, or its weights are incomplete, damaged or not finite.
+        ValueError: It is not a detector of this package.
+        OSError: The checkpoint does not exist, or its weights are incomplete, damaged or not finite.
     """
     if Path(checkpoint).is_dir() and not Path(checkpoint, "config.json").is_file():
         raise FileNotFoundError(f"{checkpoint} is not a model folder: it has no config.json.")

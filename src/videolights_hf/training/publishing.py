@@ -1,4 +1,4 @@
-"""What `Trainer` pushes to the Hub: all that a reader of the repository needs, and nothing else."""
+"""What `Trainer` pushes to the Hub: what users of the repository need, and nothing else."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from ..common.messages import did_you_mean, unknown_name
 SECTIONS = ("data", "model", "training")
 HEADER = {"extends": str, "description": str, "variant": str, "dataset": str, "pretrained": bool}
 
-# YAML 1.1 takes `1e-4` for text; nobody who writes it means that.
+# YAML 1.1 reads `1e-4` as text, which nobody means.
 _FLOAT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)[eE][+-]?\d+")
 _KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text", list: "a list",
           tuple: "a list", dict: "a mapping", type(None): "null"}  # fmt: skip
@@ -92,7 +92,7 @@ def parse_override(override: str) -> tuple[str, str, Any]:
     """Section, key and value of `key=value` or `section.key=value`, checked.
 
     Raises:
-        ValueError: There is no such key, or the value does not fit it.
+        ValueError: Unknown key, or a value that does not fit it.
     """
     import yaml
 
@@ -141,7 +141,7 @@ def check_value(where: str, hint: Any, value: Any) -> None:
 
 
 def plain_value(hint: Any, value: Any) -> Any:
-    """A value as its writer meant it, where YAML reads it otherwise: `1e-4` is a number, and `no` a strategy's name."""
+    """A value as its author meant it, where YAML reads it differently: `1e-4` is a number, and `no` a strategy's name."""
     if isinstance(value, str) and _FLOAT.fullmatch(value.strip()):
         return float(value)
     if value is False and any(isinstance(kind, type) and issubclass(kind, enum.Enum) for kind in _members(hint)):

@@ -54,7 +54,7 @@ def run_recipe(
         output_dir: Folder for checkpoints, logs, predictions and the trained model, or a folder of these per domain.
         domains: Train on these domains alone.
         init_from: Checkpoint to start from, with a fresh optimizer.
-        resume: Go on with the run in `output_dir`, if there is one.
+        resume: Continue the run in `output_dir`, if there is one.
 
     Returns:
         The headline metrics.

@@ -105,8 +105,8 @@ def load_recipe(name: str | Path, overrides: Sequence[str] = ()) -> Recipe:
             `"learning_rate=2e-4"`. The section may be named, as in `"training.learning_rate=2e-4"`.
 
     Raises:
-        ValueError: There is no such recipe or key (the nearest one is named), a value is of the wrong kind, an override
-            has no `=`, or a file is not a recipe.
+        ValueError: Unknown recipe or key (the message gives the nearest one), a value of the wrong kind, an override
+            without `=`, or a file that is not a recipe.
         OSError: The file cannot be read.
     """
     content = _read(str(name))
@@ -128,7 +128,7 @@ def load_recipe(name: str | Path, overrides: Sequence[str] = ()) -> Recipe:
 def save_recipe(recipe: Recipe, path: str | Path) -> None:
     """Write a recipe with all that it inherited and that was set on top; `load_recipe` reads it.
 
-    What sends something to another machine is left out: whoever repeats the run decides on that.
+    What sends something to another machine is left out: whoever repeats the run decides that.
     """
     content = {key: value for key, value in asdict(recipe).items() if key != "name"}
     content["training"] = {key: value for key, value in recipe.training.items() if not is_outbound(key)}

@@ -68,7 +68,7 @@ def make_record(
 
 
 def changed_settings(recipe: Recipe) -> dict[str, Any]:
-    """What a recipe sets differently from the packaged recipe of its name; empty for a recipe of one's own."""
+    """What a recipe sets differently from the packaged recipe of its name; empty for a user's own recipe."""
     if recipe.name not in list_recipes():
         return {}
     original = load_recipe(recipe.name)
@@ -110,7 +110,7 @@ def _count_queries(table: Any, domain: str | None) -> int:
 
 
 def _public_name(checkpoint: str | Path | None) -> str | None:
-    """A Hub id as it is; of a folder its name alone, since where it lies says nothing to others."""
+    """A Hub id as it is; for a folder only its name, since its location means nothing to others."""
     if checkpoint is None:
         return None
     return Path(checkpoint).name if Path(checkpoint).exists() else str(checkpoint)

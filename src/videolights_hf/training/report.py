@@ -51,7 +51,7 @@ def domain_table(by_domain: Mapping[str, Mapping[str, float]], title: str) -> Ta
 
 
 def training_line(epoch: float, step: int, logs: Mapping[str, Any]) -> str:
-    """What a training log says at a glance."""
+    """A training log in one line."""
     parts = [f"epoch {epoch:g}", f"step {step}", f"loss {logs['loss']:.4f}"]
     if "grad_norm" in logs:
         parts.append(f"gradient norm {logs['grad_norm']:.3g}")

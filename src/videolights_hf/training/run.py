@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 RESULTS_FILE = "results.json"
 
-# How long an evaluation took is no property of the model, and differs after a resume.
+# The duration of an evaluation is not a property of the model, and differs after a resume.
 _TIMINGS = re.compile(r".*_(runtime|per_second|preparation_time)")
 
 
@@ -50,7 +50,7 @@ def train_recipe(
         output_dir: Folder for checkpoints, logs, predictions and, in the end, the model.
         domain: Train and evaluate on this domain alone.
         init_from: Checkpoint to start from, with a fresh optimizer.
-        resume: Go on with the run in `output_dir` from its newest complete checkpoint; start one if there is none.
+        resume: Continue the run in `output_dir` from its newest complete checkpoint; start one if there is none.
 
     Returns:
         The metrics of the saved model, which are also in `results.json`.
@@ -137,7 +137,7 @@ def evaluate_checkpoint(
 
     Raises:
         ValueError: The checkpoint's weights are incomplete or not finite, or the data does not fit it.
-        OSError: There is no such checkpoint, or the files cannot be written.
+        OSError: The checkpoint does not exist, or the files cannot be written.
     """
     args = recipe.training_arguments(
         output_dir,

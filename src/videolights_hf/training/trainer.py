@@ -133,7 +133,7 @@ class VideoLightsTrainer(EvaluatingTrainer):
         trial: Any = None,
         ignore_keys_for_eval: list[str] | None = None,
     ) -> TrainOutput:
-        """Train, or go on with a run that was interrupted.
+        """Train, or continue an interrupted run.
 
         Args:
             resume_from_checkpoint: A checkpoint folder, or True for the newest complete one in `output_dir`. A resumed
@@ -310,7 +310,7 @@ class VideoLightsTrainer(EvaluatingTrainer):
             if self.state.global_step == 0:
                 raise
             checkpoint = self._output_dir() / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
-            # The run resumes from before the evaluation, which is then made up for.
+            # The run resumes from before the evaluation, which is then repeated.
             _set_random_state(before)
             if self.args.should_save:
                 mark_evaluation_due(checkpoint)

@@ -1,4 +1,4 @@
-"""When the pictures of a file are shown: from the timestamps of its packets to seconds after the first picture.
+"""When the frames of a file are shown: from the timestamps of its packets to seconds after the first picture.
 
 Timestamps are exact fractions. In transport and program streams, which may be joined from parts, they may jump: a jump
 back, or ahead by more than 10 s, is taken out, as ffmpeg does. The video ends where its last picture ends, whatever the

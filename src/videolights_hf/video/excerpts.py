@@ -125,7 +125,7 @@ def _write(source: FileSource, part: SourcePart, target: OutputContainer) -> Non
         for _, packets in heapq.merge(*tracks, key=lambda item: item[0]):
             target.mux([timing.set_duration(packet) for packet in packets])
     except BaseException:
-        # A thread of the encoder that logs while it is closed waits for us for ever: empty it first.
+        # A thread of the encoder that logs while it is being closed would wait for us forever: empty it first.
         with contextlib.suppress(Exception):
             pictures.encode(None)
         raise
@@ -152,15 +152,15 @@ def _on_show(frames: Iterator[Frame]) -> Iterator[Frame]:
 
 
 def _nominal_rate(rate: Fraction) -> Fraction:
-    """What the encoder plans its bits for; the frames keep their own times."""
+    """The frame rate that the encoder plans its bits for; the frames keep their own times."""
     return min(max(rate, Fraction(1)), Fraction(240)).limit_denominator(1001)
 
 
 class _PictureTiming:
     """Gives pictures their times and durations; the last one stays until the end.
 
-    A picture that stays is repeated every half second, so that players can seek, and an excerpt of a slide holds more
-    than one picture: it is a video.
+    A picture that stays is repeated every half second, so that players can seek and an excerpt of a slide is still a
+    video.
     """
 
     def __init__(self, duration: Fraction):
@@ -206,7 +206,7 @@ class _Painter:
         self._is_turned = bool(first.quarter_turns % 2)
         self._first = picture
         is_yuv = not (picture.format.is_rgb or picture.format.has_palette or picture.format.name.startswith("gray"))
-        # What has no matrix of its own gets the one of nearly all video.
+        # Frames without a color matrix get the most common one.
         self._matrix = picture.colorspace if is_yuv else _BT709
         self._range = picture.color_range if is_yuv else _LIMITED_RANGE
         if picture.format.name.startswith("yuvj"):

@@ -55,7 +55,7 @@ class FileSource:
         try:
             yield container, stream
         finally:
-            # A thread of the decoder that logs while the decoder is closed waits for us for ever: empty it first.
+            # A thread of the decoder that logs while it is being closed would wait for us forever: empty it first.
             stream.codec_context.flush_buffers()
             container.close()
 

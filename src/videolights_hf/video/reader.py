@@ -191,7 +191,7 @@ def _schedule(
 
 
 def _pick(frames: Iterator[Frame], schedule: Iterator[tuple[Fraction, Wish]]) -> Iterator[tuple[Frame, list[Wish]]]:
-    """Pair each frame that is wanted with the wishes that it fulfills, in order."""
+    """Pair each wanted frame with the requests that it answers, in order."""
     wanted = next(schedule, None)
     previous: Frame | None = None
     for frame in frames:

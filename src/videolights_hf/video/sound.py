@@ -32,7 +32,7 @@ AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 88200, 96000
 BLOCK_SAMPLES = 1024
 # ffmpeg's layout for channels of which only the number is known.
 _LAYOUTS = {3: "2.1", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1", 16: "hexadecagonal", 24: "22.2"}
-# Sound that is off by less is not moved: timestamps are rounded.
+# Smaller offsets are left alone: timestamps are rounded.
 _LARGEST_DRIFT = Fraction(1, 20)
 
 
@@ -63,7 +63,7 @@ def sound_format(source: FileSource) -> SoundFormat | None:
 
 
 def read_sound(source: FileSource, start: Fraction, end: Fraction, form: SoundFormat) -> Iterator[np.ndarray]:
-    """The samples of a video's sound from one time of its pictures to another; silence where there is none.
+    """The samples of a video's sound from one time to another; silence where there is none.
 
     Args:
         source: The video.
@@ -72,7 +72,7 @@ def read_sound(source: FileSource, start: Fraction, end: Fraction, form: SoundFo
         form: The form of the samples.
 
     Yields:
-        Blocks (channels, samples) float32, one after the other, `round((end - start) * rate)` samples in all.
+        Blocks (channels, samples) float32, one after the other, `round((end - start) * rate)` samples in total.
     """
     num_left = round((end - start) * form.rate)
     position = 0

@@ -1,6 +1,6 @@
 """Where pictures come from: video files, arrays and lists of images, each picture with its exact time.
 
-Every door (prediction, extraction, thumbnails, excerpts) opens videos here, and so has the same streams, clock,
+Prediction, extraction, thumbnails and excerpts all open videos here, and so have the same streams, clock,
 orientation and tolerance to damage.
 """
 

@@ -223,7 +223,7 @@ def _draw_curve(axes: Axes, panel: _Panel) -> None:
         axes.axvspan(start, end, color=MOMENT_COLOR, alpha=0.06 + 0.2 * moment["score"], linewidth=0, zorder=0)
     _mark_highlights(axes, panel)
     axes.set_xticks([])
-    # Saliency has no unit: what counts is where a clip lies between the worst and the best ones of the picture.
+    # Saliency has no unit: only a clip's place between the lowest and highest scores of the picture counts.
     axes.set_yticks([low, high], ["low", "high"])
     axes.tick_params(axis="y", labelsize=8, labelcolor=MUTED_COLOR, color=MUTED_COLOR, length=2)
     axes.spines[["top", "right", "bottom"]].set_visible(False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-# The colors of Okabe and Ito: told apart with every kind of color blindness, and in print by their brightness.
+# The colors of Okabe and Ito: distinguishable with every kind of color blindness, and by brightness in print.
 MOMENT_COLOR = "#D55E00"
 TRUTH_COLOR = "#009E73"
 SALIENCY_COLOR = "#0072B2"

@@ -1,6 +1,6 @@
-"""Text of users in pictures: any characters, of any length, drawn as they stand.
+"""User text in pictures: any characters, of any length, drawn as written.
 
-Sentences hold `$`, Chinese, emoji, and now and then what is no text at all. Text is measured by the advance widths of
+Sentences may hold `$`, Chinese, emoji, and even invalid text. Text is measured by the advance widths of
 its characters, which takes time in proportion to its length, and characters that no installed font has are replaced.
 """
 

@@ -1,4 +1,4 @@
-"""The decoder of the original DETR: queries are learned positions, without anchors."""
+"""The decoder of the original DETR: queries are learned positions without anchors."""
 
 import torch
 from torch import nn

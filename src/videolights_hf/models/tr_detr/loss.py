@@ -14,7 +14,7 @@ FOCAL_ALPHA = 0.25
 
 
 def focal_label_loss(logits: torch.Tensor, matched_query: torch.Tensor) -> torch.Tensor:
-    """Focal loss over both logits of all queries, (B, M, 2), each a yes or no of its own; (B, K) matches."""
+    """Focal loss over both logits of all queries, (B, M, 2), each its own binary decision; (B, K) matches."""
     is_foreground = matched_query_mask(matched_query, logits.shape[1])
     target = torch.zeros_like(logits)
     target[..., FOREGROUND], target[..., BACKGROUND] = is_foreground.to(logits), (~is_foreground).to(logits)
@@ -40,7 +40,7 @@ def clip_text_loss(
 
 
 def video_text_loss(video: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
-    """Mean clips (B, L, D) and mean words (B, N, D) of a sample find each other in the batch, padding included."""
+    """Contrast of mean clips (B, L, D) and mean words (B, N, D) of the samples in the batch, padding included."""
     video, text = (nn.functional.normalize(states.mean(1), dim=-1) for states in (video, text))
     scores = text @ video.T / ALIGNMENT_TEMPERATURE
     own = torch.arange(scores.shape[0], device=scores.device)
@@ -71,7 +71,7 @@ class TRDetrLoss(DetectorLoss):
         }
 
     def label_term(self, logits: torch.Tensor, matched_query: torch.Tensor) -> torch.Tensor:
-        """Focal loss; `background_coef` has no part in it."""
+        """Focal loss, without `background_coef`."""
         return focal_label_loss(logits, matched_query)
 
     def video_to_align(self, features: Mapping) -> torch.Tensor:

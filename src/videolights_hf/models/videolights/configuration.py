@@ -146,7 +146,7 @@ class VideoLightsConfig(DetectorConfig):
         super().__post_init__(**kwargs)
 
     def validate_kernel(self):
-        """A kernel has a clip in its middle."""
+        """Check that the kernel is odd."""
         if self.convolution_kernel_size is not None and self.convolution_kernel_size % 2 != 1:
             raise ValueError(f"`convolution_kernel_size` must be odd, got {self.convolution_kernel_size}.")
 
@@ -155,7 +155,7 @@ class VideoLightsConfig(DetectorConfig):
         """Make a configuration of saved settings, on which weights depend.
 
         Raises:
-            ValueError: A change does not fit the saved settings, or a size is out of all bounds.
+            ValueError: A change does not fit the saved settings, or a size is beyond its limit.
         """
         check_changes(config_dict, kwargs)
         return super().from_dict(config_dict, **kwargs)
@@ -175,7 +175,7 @@ class VideoLightsConfig(DetectorConfig):
             **overrides: Fields to set differently.
 
         Raises:
-            ValueError: There is no such variant or dataset.
+            ValueError: Unknown variant or dataset.
         """
         if overrides.get("formulation") == "paper":
             weight = _PAPER_HARD_WEIGHTS.get(dataset, _PAPER_HARD_WEIGHT_OF_BINARY_LABELS)

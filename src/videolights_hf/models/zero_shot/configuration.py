@@ -21,7 +21,7 @@ class ZeroShotConfig(PreTrainedConfig):
     Args:
         video_backbones (`list[list]`): name and width of the backbone whose clip features compare with sentences.
         text_backbones (`list[list]`): the same for sentences.
-        audio_dim (`int`): 0; the detector hears nothing.
+        audio_dim (`int`): 0; the detector uses no audio.
         clip_length (`float`): seconds per clip.
         max_video_length (`int`): clips that are looked at at once. The rule compares all clips of a video, so this is
             more than a day.
@@ -64,7 +64,7 @@ class ZeroShotConfig(PreTrainedConfig):
         super().__post_init__(**kwargs)
 
     def validate_rule(self) -> None:
-        """One backbone embeds clips and sentences, and the rule's numbers make sense."""
+        """Check that one backbone embeds clips and sentences, and that the rule's numbers are in range."""
         widths = [width for _, width in [*self.video_backbones, *self.text_backbones]]
         if len(widths) != 2 or widths[0] != widths[1]:
             raise ValueError(

@@ -1,4 +1,4 @@
-"""A detector that nobody trained: the similarity of sentence and clip, and the parts of it that stand out.
+"""A detector without training: the similarity of sentence and clip, and the parts of it that stand out.
 
 It is the baseline that a trained detector must beat. What a moment is:
 
