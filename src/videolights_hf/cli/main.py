@@ -14,11 +14,13 @@ from .convert_slowfast import convert_slowfast
 from .convert_subtitles import convert_subtitles
 from .evaluate import evaluate
 from .evaluate_checkpoint import evaluate_checkpoint
+from .export import export
 from .extract import extract
 from .generate import generate
 from .predict import predict
 from .prepare import prepare
 from .push import push
+from .serve import serve
 from .terminal import ReportingGroup
 from .train import train
 
@@ -34,6 +36,8 @@ COMMANDS: tuple[Callable[..., Any], ...] = (
     push,
     convert,
     convert_slowfast,
+    export,
+    serve,
 )
 
 app = typer.Typer(

@@ -179,7 +179,7 @@ def _load(model: str, backbone: list[str] | None, device: str | None, dtype: Dty
     import torch
 
     from videolights_hf.demo.bundled import demo_checkpoint
-    from videolights_hf.inference.pipeline import VideoMomentRetrievalPipeline
+    from videolights_hf.deploy.runner import load_pipeline
 
     chosen = None if dtype == "auto" else getattr(torch, dtype)
     if model == ZERO_SHOT:
@@ -187,7 +187,7 @@ def _load(model: str, backbone: list[str] | None, device: str | None, dtype: Dty
     path = str(demo_checkpoint()) if model == DEMO else model
     if not Path(path).is_dir() and (path.startswith((".", "/", "~")) or path.count("/") > 1):
         raise FileNotFoundError(f"No such model folder: {path}")
-    return VideoMomentRetrievalPipeline.from_pretrained(path, device=device, dtype=chosen)
+    return load_pipeline(path, device=device, dtype=chosen)
 
 
 def _print_tables(results: Sequence[MomentResult]) -> None:

@@ -25,6 +25,11 @@ EXTRA_OF_MODULE = {
     "PIL": "video",
     "matplotlib": "viz",
     "gradio": "app",
+    "onnx": "onnx",
+    "onnxruntime": "onnx",
+    "onnxscript": "onnx",
+    "fastapi": "serve",
+    "uvicorn": "serve",
 }
 """Which extra of the package installs a module."""
 

@@ -1,0 +1,142 @@
+import json
+import shutil
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from tests.support.factories import random_inputs, tiny_model
+from videolights_hf import VideoMomentRetrievalPipeline
+from videolights_hf.cli.main import app
+from videolights_hf.deploy import (
+    ExportedDetector,
+    export_detector,
+    export_model,
+    exported_pipeline,
+    load_graph,
+    load_pipeline,
+    quantize_graph,
+)
+from videolights_hf.deploy.graphs import Traced, write_graph
+
+SENTENCES = ["a red circle", "the sky turns gray and then white again"]
+PREDICTIONS = ("logits", "pred_spans", "saliency_scores")
+
+
+def compare(result, expected, tolerance):
+    assert result["query"] == expected["query"]
+    assert result["saliency"] == pytest.approx(expected["saliency"], abs=tolerance)
+    for name in ("start", "end", "score"):
+        found, right = ([moment[name] for moment in one["moments"]] for one in (result, expected))
+        assert found == pytest.approx(right, abs=tolerance)
+
+
+@pytest.mark.slow
+def test_the_pipeline_gives_the_same_on_graphs(exported, model_folder, video):
+    assert exported.left_in_torch == ["slowfast"]
+    assert set(exported.differences) == {"detector", "clip/image", "clip/text"}
+    assert max(exported.differences.values()) < 1e-5
+    # Weights of what became a graph stay behind; SlowFast, which did not, comes along.
+    assert {path.parent.name for path in exported.folder.rglob("*.safetensors")} == {"slowfast"}
+
+    on_graphs = load_pipeline(exported.folder)
+    assert isinstance(on_graphs.model, ExportedDetector)
+    expected = VideoMomentRetrievalPipeline.from_pretrained(model_folder, device="cpu")(
+        video, SENTENCES, nms_threshold=None
+    )
+    for batch_size in (1, 16):
+        results = on_graphs(video, SENTENCES, nms_threshold=None, batch_size=batch_size)
+        assert len(results) == 2
+        for result, right in zip(results, expected):
+            compare(result, right, 1e-5)
+
+
+@pytest.mark.slow
+def test_a_detector_alone_at_other_lengths_padded(tmp_path):
+    model = tiny_model()
+    for suffix in (".onnx", ".pt2"):
+        assert export_detector(model, tmp_path / f"detector{suffix}") < 1e-5
+        graph = load_graph(tmp_path / f"detector{suffix}", threads=1)
+        for lengths in (((7, 5),), ((1, 1), (6, 2)), ((20, 30), (3, 4), (20, 1), (11, 2), (9, 9))):
+            inputs = random_inputs(model.config, lengths)
+            with torch.no_grad():
+                right = model(**inputs)
+            found = graph(**inputs)
+            assert set(found) == set(PREDICTIONS)
+            valid = inputs["video_attention_mask"].bool()
+            for name in PREDICTIONS:
+                one, other = found[name], right[name]
+                if name == "saliency_scores":
+                    one, other = one[valid], other[valid]
+                torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
+        with pytest.raises(ValueError, match="The graph takes text_attention_mask"):
+            graph(video_features=inputs["video_features"], text_features=inputs["text_features"])
+
+
+@pytest.mark.slow
+def test_int8_is_smaller_and_near(exported, tmp_path):
+    path = tmp_path / "clip-text.onnx"
+    for file in (exported.folder / "graphs").glob("clip-text.onnx*"):
+        shutil.copy(file, tmp_path)
+    tokens = {"input_ids": torch.arange(8).reshape(2, 4) % 7, "attention_mask": torch.ones(2, 4, dtype=torch.long)}
+    right = load_graph(path)(**tokens)["features"]
+    before = sum(file.stat().st_size for file in tmp_path.iterdir())
+    quantize_graph(path)
+    found = load_graph(path)(**tokens)["features"]
+    assert sum(file.stat().st_size for file in tmp_path.iterdir()) < before
+    difference = (found - right).abs().max()
+    assert 0 < difference < 0.2 * right.abs().max()
+
+
+@pytest.mark.slow
+def test_what_is_damaged_or_asked_for_in_vain_is_said(exported, tmp_path):
+    with pytest.raises(ValueError, match="run on the CPU in their own type"):
+        load_pipeline(exported.folder, device="cuda")
+    with pytest.raises(FileExistsError, match="is not empty"):
+        export_model("nowhere", exported.folder)
+    shutil.copytree(exported.folder, tmp_path / "copy")
+    (tmp_path / "copy" / "graphs" / "detector.onnx").unlink()
+    with pytest.raises(FileNotFoundError, match=r"incomplete: there is no file .*detector\.onnx"):
+        exported_pipeline(tmp_path / "copy")
+    for content in ("{", "[]", '{"graphs": {}}'):
+        (tmp_path / "copy" / "export.json").write_text(content)
+        with pytest.raises(ValueError, match="is damaged"):
+            exported_pipeline(tmp_path / "copy")
+    with pytest.raises(FileNotFoundError, match=r"no export: there is no export\.json"):
+        exported_pipeline(tmp_path)
+    # A name in the notes leads nowhere outside of the folder.
+    notes = json.loads((exported.folder / "export.json").read_text())
+    notes["graphs"]["detector"] = "../../../etc/passwd"
+    (tmp_path / "copy" / "export.json").write_text(json.dumps(notes))
+    with pytest.raises(FileNotFoundError, match=r"copy/graphs/passwd"):
+        exported_pipeline(tmp_path / "copy")
+
+
+def test_a_sample_that_would_fix_an_axis_is_refused(tmp_path):
+    traced = Traced(torch.nn.Linear(2, 2), lambda x: {"y": x})
+    with pytest.raises(ValueError, match="would be fixed at the length 1"):
+        write_graph(traced, {"x": torch.zeros(1, 2)}, {"x": (0,)}, tmp_path / "graph.pt2")
+
+
+def test_int8_is_for_onnx(tmp_path):
+    with pytest.raises(ValueError, match="int8 is for ONNX graphs"):
+        export_model("nowhere", tmp_path / "out", "torch", int8=True)
+
+
+@pytest.mark.slow
+def test_the_command_exports_what_predict_runs(model_folder, tmp_path, video):
+    runner = CliRunner(env={"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"})
+    out = tmp_path / "graphs"
+    result = runner.invoke(app, ["export", str(model_folder), str(out), "--format", "torch"])
+    assert result.exit_code == 0, result.output
+    assert "graphs/detector.pt2: largest difference of detector from PyTorch" in result.output
+    assert "backbones/slowfast: left as it is; it runs in PyTorch." in result.output
+    answers = []
+    for model in (model_folder, out):
+        predicted = runner.invoke(app, ["predict", video, SENTENCES[0], "--model", str(model), "--json", "-"])
+        assert predicted.exit_code == 0, predicted.output
+        answers.append(json.loads(predicted.stdout)["predictions"][0])
+    compare(answers[1], answers[0], 1e-5)
+    again = runner.invoke(app, ["export", str(model_folder), str(out)])
+    assert again.exit_code == 1
+    assert "is not empty" in again.output
