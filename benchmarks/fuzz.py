@@ -178,7 +178,9 @@ def spoil_checkpoint(path: Path, rng: random.Random) -> None:
     part = rng.choice(("opt", "model", "model", "whole"))
     if part == "opt":
         options = vars(checkpoint["opt"]) if isinstance(checkpoint["opt"], argparse.Namespace) else checkpoint["opt"]
-        checkpoint["opt"] = argparse.Namespace(**{str(k): v for k, v in spoil_value(dict(options), rng).items()})
+        spoiled = spoil_value(dict(options), rng)
+        is_mapping = isinstance(spoiled, dict)
+        checkpoint["opt"] = argparse.Namespace(**{str(k): v for k, v in spoiled.items()}) if is_mapping else spoiled
     elif part == "model":
         name = rng.choice(list(checkpoint["model"]))
         tensor = checkpoint["model"][name]
