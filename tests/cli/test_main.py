@@ -176,7 +176,7 @@ def test_every_third_party_of_an_extra_is_known_to_messages():
     modules = {"pyyaml": "yaml"}
     for requirement in requires("videolights-hf"):
         name = re.match(r"[\w-]+", requirement)[0]
-        extra = re.search(r"extra == .(train|video|viz|app)\b", requirement)
+        extra = re.search(r"extra == .(train|video|viz|onnx|serve)\b", requirement)
         if extra and name not in ("pillow", "videolights-hf"):
             assert EXTRA_OF_MODULE[modules.get(name, name)] == extra[1]
 

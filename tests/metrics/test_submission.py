@@ -134,6 +134,13 @@ def test_ids_of_another_type_do_not_match_and_are_shown():
         ([{"qid": 1}, {"qid": 1}], [{"qid": 1}], "qid 1 occurs twice in the predictions"),
         ([{"qid": 1}], [{"qid": 1}, {"qid": 1}], "qid 1 occurs twice in the ground truth"),
         ([{"vid": "a"}], [{"qid": 1}], r"a row of the predictions has no 'qid': its fields are \['vid'\]"),
+        # Python would take it for 1.
+        (
+            [{"qid": 1}],
+            [{"qid": True}],
+            "a row of the ground truth has the 'qid' True: it must be a number or a string",
+        ),
+        ([{"qid": None}], [{"qid": 1}], "a row of the predictions has the 'qid' None"),
     ],
 )
 def test_ids_that_are_missing_or_double_are_refused(predictions, truth, message):

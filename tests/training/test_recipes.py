@@ -133,6 +133,10 @@ def test_evaluation_settings_follow_the_dataset():
     assert load_recipe("charades_sta/videolights").model_config().clip_length == 1
     assert load_recipe("tacos/videolights").training_arguments("out").moment_bounds is None
     assert load_recipe("tvsum/videolights").model_config().max_video_length == 1000
+    # TACoS' longest video has 1,402 s.
+    for name in ("tacos/videolights", "tacos/videolights-b", "tacos/clip"):
+        tacos = load_recipe(name).model_config()
+        assert tacos.max_video_length * tacos.clip_length >= 1402
     assert load_recipe("tvsum/videolights").training_arguments("out").early_stopping_patience == -1
     assert load_recipe("qvhighlights/videolights").training_arguments("out").early_stopping_patience == 201
     assert load_recipe("pretraining/blip").training_arguments("out").early_stopping_patience == 101

@@ -24,7 +24,6 @@ EXTRA_OF_MODULE = {
     "av": "video",
     "PIL": "video",
     "matplotlib": "viz",
-    "gradio": "app",
     "onnx": "onnx",
     "onnxruntime": "onnx",
     "onnxscript": "onnx",

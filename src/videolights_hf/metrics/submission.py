@@ -189,7 +189,7 @@ def qid_of(row: Mapping[str, Any], name: str) -> Hashable:
     """
     if "qid" not in row:
         raise ValueError(f"a row of the {name} has no 'qid': its fields are {sorted(row)}")
-    if row["qid"] is None or not isinstance(row["qid"], Hashable):
+    if not is_qid(_python_number(row["qid"])):
         raise ValueError(f"a row of the {name} has the 'qid' {row['qid']!r}: it must be a number or a string")
     return row["qid"]
 
