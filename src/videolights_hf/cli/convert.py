@@ -33,7 +33,8 @@ def convert(
     backbone: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="NAME=PATH_OR_ID", help="Load a backbone from here instead of its default checkpoint. Repeatable."
+            metavar="NAME=PATH_OR_ID",
+            help="Load a backbone from here instead of its default checkpoint. Repeat for several.",
         ),
     ] = None,
     video_backbone: Annotated[

@@ -81,7 +81,9 @@ def generate(
     dtype: Dtype = "float32",
     device: Device = None,
     decoders: Decoders = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a dataset of another corpus.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a dataset built from another corpus.")
+    ] = False,
 ) -> None:
     """Caption videos for pretraining, and gather their features in a dataset.
 

@@ -34,7 +34,7 @@ def push(
             help="License of the weights, as the Hub names it. Default: the card names none.",
         ),
     ] = None,
-    tag: Annotated[list[str] | None, typer.Option(metavar="TAG", help="Tag in the card. Repeatable.")] = None,
+    tag: Annotated[list[str] | None, typer.Option(metavar="TAG", help="Tag in the card. Repeat for several.")] = None,
     benchmark: Annotated[
         str | None,
         typer.Option(metavar="ORG/DATASET", help="The benchmark's dataset on the Hub, to report results to."),

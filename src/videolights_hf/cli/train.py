@@ -27,7 +27,8 @@ def train(
     data: FeatureData,
     output: Annotated[Path, typer.Option(metavar="DIR", help="Folder for checkpoints, logs and the trained model.")],
     eval_data: Annotated[
-        str | None, typer.Option(metavar="PATH_OR_ID", help="Feature dataset to evaluate on, if it is another.")
+        str | None,
+        typer.Option(metavar="PATH_OR_ID", help="Feature dataset to evaluate on, if it is a different one."),
     ] = None,
     settings: Settings = None,
     init_from: Annotated[

@@ -56,42 +56,42 @@ class DetectorConfig(PreTrainedConfig):
     r"""Base of the detectors' configurations: what they read, their sizes, and the loss terms that all have.
 
     Args:
-        video_backbones (`list[list]`): `[name, width]` of each frozen video backbone, in channel order.
-        text_backbones (`list[list]`): `[name, width]` of each frozen text encoder, in channel order.
-        audio_dim (`int`): width of optional audio features, placed after all channels of the video; 0 means none.
-        clip_length (`float`): seconds of video that one clip stands for.
-        max_video_length (`int`): clips that the model sees at once; longer videos run in overlapping windows.
-        max_text_length (`int`): text tokens that the model sees; longer sentences are cut.
-        hidden_size (`int`): model width D; a multiple of 4 and of `num_attention_heads`.
-        num_attention_heads (`int`): heads of every attention layer.
-        intermediate_size (`int`): inner width of the feed-forward layers.
-        activation_function (`"prelu"` or `"relu"`): activation of the feed-forward layers.
-        num_projection_layers (`int`): layers that project each modality to the model width.
-        num_encoder_layers (`int`): self-attention layers of the encoder.
-        num_decoder_layers (`int`): decoder layers over the moment queries.
-        num_queries (`int`): moment queries M, the most moments that one window can yield.
-        use_feature_refinement (`bool`): FRA (paper, section III-B).
-        word_correlation (`"constant"` or `"attended"`): word branch of FRA. The released model computes a learned
+        video_backbones: `[name, width]` of each frozen video backbone, in channel order.
+        text_backbones: `[name, width]` of each frozen text encoder, in channel order.
+        audio_dim: Width of optional audio features, placed after all channels of the video; 0 means none.
+        clip_length: Seconds of video that one clip stands for.
+        max_video_length: Clips that the model sees at once; longer videos run in overlapping windows.
+        max_text_length: Text tokens that the model sees; longer sentences are cut.
+        hidden_size: Model width D; a multiple of 4 and of `num_attention_heads`.
+        num_attention_heads: Heads of every attention layer.
+        intermediate_size: Inner width of the feed-forward layers.
+        activation_function: Activation of the feed-forward layers.
+        num_projection_layers: Layers that project each modality to the model width.
+        num_encoder_layers: Self-attention layers of the encoder.
+        num_decoder_layers: Decoder layers over the moment queries.
+        num_queries: Moment queries M, the most moments that one window can yield.
+        use_feature_refinement: FRA (paper, section III-B).
+        word_correlation: Word branch of FRA. The released model computes a learned
             constant; `"attended"` gives each clip the softmax-weighted sum of the projected words, as the paper means.
-        use_text_positions (`bool`): learned positions for the words.
-        use_contrastive_alignment (`bool`): the contrastive heads and the alignment loss (paper, eq. 4 to 7).
-        contrastive_hidden_size (`int`): width of the contrastive heads.
-        contrastive_temperature (`float`): temperature of the query-text term.
-        auxiliary_loss (`bool`): losses on every decoder layer instead of the last alone.
-        highlight_only (`bool`): train saliency alone, for data without moments (TVSum, YouTube Highlights).
-        dropout (`float`): dropout of the transformer layers.
-        input_dropout (`float`): dropout of the projection layers.
-        refinement_dropout (`float`): dropout of the refinement stage.
-        span_cost (`float`): matcher weight of the L1 distance between spans.
-        giou_cost (`float`): matcher weight of the generalized temporal IoU.
-        class_cost (`float`): matcher weight of the foreground probability.
-        span_loss_coef (`float`): weight of the L1 span loss.
-        giou_loss_coef (`float`): weight of the gIoU loss.
-        label_loss_coef (`float`): weight of the foreground / background loss.
-        background_coef (`float`): weight of background queries inside that loss.
-        saliency_loss_coef (`float`): weight of the saliency loss.
-        saliency_margin (`float`): margin of the saliency ranking term.
-        contrastive_align_loss_coef (`float`): weight of the alignment loss.
+        use_text_positions: Learned positions for the words.
+        use_contrastive_alignment: The contrastive heads and the alignment loss (paper, eq. 4 to 7).
+        contrastive_hidden_size: Width of the contrastive heads.
+        contrastive_temperature: Temperature of the query-text term.
+        auxiliary_loss: Losses on every decoder layer instead of the last alone.
+        highlight_only: Train saliency alone, for data without moments (TVSum, YouTube Highlights).
+        dropout: Dropout of the transformer layers.
+        input_dropout: Dropout of the projection layers.
+        refinement_dropout: Dropout of the refinement stage.
+        span_cost: Matcher weight of the L1 distance between spans.
+        giou_cost: Matcher weight of the generalized temporal IoU.
+        class_cost: Matcher weight of the foreground probability.
+        span_loss_coef: Weight of the L1 span loss.
+        giou_loss_coef: Weight of the gIoU loss.
+        label_loss_coef: Weight of the foreground / background loss.
+        background_coef: Weight of background queries inside that loss.
+        saliency_loss_coef: Weight of the saliency loss.
+        saliency_margin: Margin of the saliency ranking term.
+        contrastive_align_loss_coef: Weight of the alignment loss.
     """
 
     attribute_map = {"num_hidden_layers": "num_encoder_layers"}

@@ -15,7 +15,7 @@ class QDDetrConfig(DetectorConfig):
     the paper's Table VII.
 
     Args:
-        num_fusion_layers (`int`): one-way layers in which clips attend to words.
+        num_fusion_layers: One-way layers in which clips attend to words.
 
     Example:
 

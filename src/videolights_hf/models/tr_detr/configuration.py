@@ -15,10 +15,10 @@ class TRDetrConfig(DetectorConfig):
     the paper's Table VII, or in place of its own refinement.
 
     Args:
-        num_fusion_layers (`int`): one-way layers in which clips attend to words.
-        refinement_order (`"before"` or `"instead"`): whether FRA comes before TR-DETR's own refinement or replaces it.
-        clip_text_loss_coef (`float`): weight of the loss that aligns each clip with the sentence.
-        video_text_loss_coef (`float`): weight of the loss that aligns whole videos with sentences in the batch.
+        num_fusion_layers: One-way layers in which clips attend to words.
+        refinement_order: Whether FRA comes before TR-DETR's own refinement or replaces it.
+        clip_text_loss_coef: Weight of the loss that aligns each clip with the sentence.
+        video_text_loss_coef: Weight of the loss that aligns whole videos with sentences in the batch.
 
     Example:
 

@@ -26,37 +26,37 @@ class VideoLightsConfig(DetectorConfig):
     Fields that are not listed here are those of [`DetectorConfig`].
 
     Args:
-        num_fusion_layers (`int`): cross-modal fusion layers (Bi-CMF layers; paper, Fig. 7).
-        cross_modal_fusion (`"bi"`, `"uni"` or `"none"`): Bi-CMF (paper, section III-C), one-way text-to-video
+        num_fusion_layers: Cross-modal fusion layers (Bi-CMF layers; paper, Fig. 7).
+        cross_modal_fusion: Bi-CMF (paper, section III-C), one-way text-to-video
             attention, or none; with none the encoder attends over video and words together.
-        use_moment_to_highlight (`bool`): the task-coupled branch of Uni-JFM, used in training only (paper, eq. 12).
-        hard_pos_neg_loss_coef (`float`): weight of the adaptive hard losses; it grows with the epoch (paper, eq. 9, 10).
-        cosine_similarity_loss_coef (`float`): weight of the saliency cosine loss (paper, eq. 11).
-        moment_to_highlight_loss_coef (`float`): weight of the task-coupled loss (paper, eq. 12).
-        rank_loss_coef (`float`): weight of the margin ranking term (paper, eq. 2).
-        rank_contrastive_loss_coef (`float`): weight of the rank contrastive term (paper, eq. 2).
-        negative_pair_loss_coef (`float`): weight of the negative pairs' term, which eq. 2 leaves out.
-        formulation (`"released"` or `"paper"`): what the members below are where they are not set one by one. The
+        use_moment_to_highlight: The task-coupled branch of Uni-JFM, used in training only (paper, eq. 12).
+        hard_pos_neg_loss_coef: Weight of the adaptive hard losses; it grows with the epoch (paper, eq. 9, 10).
+        cosine_similarity_loss_coef: Weight of the saliency cosine loss (paper, eq. 11).
+        moment_to_highlight_loss_coef: Weight of the task-coupled loss (paper, eq. 12).
+        rank_loss_coef: Weight of the margin ranking term (paper, eq. 2).
+        rank_contrastive_loss_coef: Weight of the rank contrastive term (paper, eq. 2).
+        negative_pair_loss_coef: Weight of the negative pairs' term, which eq. 2 leaves out.
+        formulation: What the members below are where they are not set one by one. The
             released code made the published numbers; the paper's form is as printed, and no number of it is published.
-        projection_relu (`"inner"` or `"all"`): ReLU between the projection layers, or after the last too (III-A).
-        convolution_kernel_size (`int`): kernel of projections and mixer; 1, or as printed a neighborhood whose size the
+        projection_relu: ReLU between the projection layers, or after the last too (III-A).
+        convolution_kernel_size: Kernel of projections and mixer; 1, or as printed a neighborhood whose size the
             paper does not give (III-B; 3 is our choice).
-        word_correlation (`"constant"`, `"attended"` or `"map"`): see [`DetectorConfig`]; the map is the dot product with
+        word_correlation: See [`DetectorConfig`]; the map is the dot product with
             each word as a channel of its own (III-B).
-        sentence_similarity (`"cosine"` or `"dot"`): what FRA multiplies with its learned vector (III-B).
-        refinement_relu (`bool`): ReLU behind FRA's mixer (III-B has none).
-        fusion_form (`"released"` or `"paper"`): Bi-CMF with norm and residual at each stage (III-C, Fig. 4), or as
+        sentence_similarity: What FRA multiplies with its learned vector (III-B).
+        refinement_relu: ReLU behind FRA's mixer (III-B has none).
+        fusion_form: Bi-CMF with norm and residual at each stage (III-C, Fig. 4), or as
             released without the norm of the text and the last residual.
-        fusion_positions (`"queries_keys"` or `"all"`): which parts of Bi-CMF's attentions carry positions (III-C).
-        video_positions (`"sine"` or `"learned"`): positions of the clips (III-C); learned ones end at
+        fusion_positions: Which parts of Bi-CMF's attentions carry positions (III-C).
+        video_positions: Positions of the clips (III-C); learned ones end at
             `max_video_length`, and `from_preset` leaves the sine.
-        use_text_positions (`bool`): learned positions for the words (III-C).
-        loss_padding (`"counted"` or `"masked"`): whether padding enters eq. 4 to 6 and 8 to 12.
-        saliency_scaling (`"batch"` or `"none"`): scores shifted and scaled by their batch and normalized, or raw
+        use_text_positions: Learned positions for the words (III-C).
+        loss_padding: Whether padding enters eq. 4 to 6 and 8 to 12.
+        saliency_scaling: Scores shifted and scaled by their batch and normalized, or raw
             (eq. 6, 8 to 12).
-        loss_reduction (`"released"` or `"paper"`): means over the batch in eq. 6, 11 and 12 and sums over a video's
+        loss_reduction: Means over the batch in eq. 6, 11 and 12 and sums over a video's
             clips in eq. 8 to 10 as printed, or sums over the batch and means over clips.
-        hard_negative_loss (`"squared"` or `"absolute"`): penalty on hard negatives, as released or as in eq. 9.
+        hard_negative_loss: Penalty on hard negatives, as released or as in eq. 9.
 
     Example:
 

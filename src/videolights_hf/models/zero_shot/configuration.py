@@ -19,20 +19,20 @@ class ZeroShotConfig(PreTrainedConfig):
     r"""Configuration of [`ZeroShotForMomentRetrieval`].
 
     Args:
-        video_backbones (`list[list]`): name and width of the backbone whose clip features compare with sentences.
-        text_backbones (`list[list]`): the same for sentences.
-        audio_dim (`int`): 0; the detector uses no audio.
-        clip_length (`float`): seconds per clip.
-        max_video_length (`int`): clips that are looked at at once. The rule compares all clips of a video, so this is
+        video_backbones: Name and width of the backbone whose clip features compare with sentences.
+        text_backbones: The same for sentences.
+        audio_dim: 0; the detector uses no audio.
+        clip_length: Seconds per clip.
+        max_video_length: Clips that are looked at at once. The rule compares all clips of a video, so this is
             more than a day.
-        max_text_length (`int`): 1, the embedding of the whole sentence.
-        highlight_only (`bool`): predict saliency alone.
-        num_queries (`int`): predict at most this many moments.
-        similarity_scale (`float`): what the backbone multiplies cosines by to get logits.
-        smoothing (`int`): clips over which the curve is averaged before moments are cut out of it; odd.
-        relative_threshold (`float`): a clip belongs to a moment if the smoothed curve lies above this fraction of the
+        max_text_length: 1, the embedding of the whole sentence.
+        highlight_only: Predict saliency alone.
+        num_queries: Predict at most this many moments.
+        similarity_scale: What the backbone multiplies cosines by to get logits.
+        smoothing: Clips over which the curve is averaged before moments are cut out of it; odd.
+        relative_threshold: A clip belongs to a moment if the smoothed curve lies above this fraction of the
             way from its median to its maximum.
-        max_gap (`int`): moments that lie at most this many clips apart are one.
+        max_gap: Moments that lie at most this many clips apart are one.
 
     Raises:
         ValueError: A value is out of range.
