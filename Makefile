@@ -20,7 +20,7 @@ lint: $(VENV)/.done typecheck  ## check style, types and spelling
 	$(BIN)/ruff format --check .
 	$(BIN)/typos
 
-format: $(VENV)/.done  ## format and mend what ruff can mend
+format: $(VENV)/.done  ## format, and fix what ruff can fix
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
@@ -42,5 +42,5 @@ $(VENV)/.docs: $(VENV)/.done
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[docs]"
 	touch $@
 
-clean:  ## remove the environment and everything that was made
+clean:  ## remove the environment and all outputs
 	rm -rf $(VENV) $(DEMO_OUTPUT) site .mypy_cache .pytest_cache .ruff_cache .coverage*

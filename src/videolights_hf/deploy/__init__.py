@@ -1,4 +1,4 @@
-"""Models where they serve: as graphs of ONNX Runtime or `torch.export`, and behind HTTP.
+"""Models in deployment: as graphs of ONNX Runtime or `torch.export`, and behind HTTP.
 
 Names are imported on first use: the client needs neither torch nor a server's packages.
 """

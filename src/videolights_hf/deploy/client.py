@@ -1,4 +1,4 @@
-"""A client of the service, of Python's standard library alone."""
+"""A client of the service that needs only Python's standard library."""
 
 from __future__ import annotations
 

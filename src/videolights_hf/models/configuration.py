@@ -181,7 +181,7 @@ class DetectorConfig(PreTrainedConfig):
                 raise ValueError(f"`{field}` names a backbone twice: {names}.")
 
     def validate_sizes(self):
-        """Check that counts are positive, and that the width divides into heads and sines and cosines of two coordinates."""
+        """Check that counts are positive, and that the width divides into heads and two pairs of sine and cosine."""
         positive = [
             "max_video_length",
             "max_text_length",
