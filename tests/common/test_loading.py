@@ -84,6 +84,19 @@ def test_declared_sizes_are_checked_before_they_are_believed(folder, part, key, 
         load_complete_model(CLIPModel, folder)
 
 
+def test_nothing_is_logged_about_whole_weights(folder):
+    records = []
+    handler = logging.Handler()
+    handler.emit = records.append
+    logger = logging.getLogger("transformers")
+    logger.addHandler(handler)
+    try:
+        load_complete_model(CLIPModel, folder)
+    finally:
+        logger.removeHandler(handler)
+    assert [record.getMessage() for record in records] == []
+
+
 class TestHub:
     @pytest.fixture
     def cache(self, tmp_path):

@@ -228,12 +228,16 @@ def not_finite(tensors: dict[str, torch.Tensor]) -> list[str]:
 def _without_report() -> Iterator[None]:
     """Silence transformers' table of weights that do not fit, which the errors here replace."""
     logger = logging.get_logger("transformers.modeling_utils")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+
+    def is_error(record: Any) -> bool:
+        return record.levelno >= logging.ERROR
+
+    # Not by its level: with one of its own, this logger lets transformers tell which layers "were not sharded".
+    logger.addFilter(is_error)
     try:
         yield
     finally:
-        logger.setLevel(level)
+        logger.removeFilter(is_error)
 
 
 def _count(names: list[str]) -> str:
