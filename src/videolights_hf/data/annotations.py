@@ -113,16 +113,7 @@ def expected_num_clips(row: Mapping[str, Any], clip_length: float) -> int:
 
 def row_faults(row: Mapping[str, Any], spec: DatasetSpec) -> list[str]:
     """What is wrong with one annotation row; empty if nothing is."""
-    faults = []
-    if not is_qid(row.get("qid")):
-        faults.append("'qid' must be a number or a non-empty string")
-    for field in ("query", "vid"):
-        if not is_text(row.get(field)):
-            faults.append(f"{field!r} must be a non-empty string")
-    if not is_number(row.get("duration")) or row["duration"] <= 0:
-        faults.append("'duration' must be a positive number of seconds")
-    if row.get("domain") is not None and not is_text(row["domain"]):
-        faults.append("'domain' must be a non-empty string")
+    faults = _query_faults(row)
     if faults or not is_labeled(row):
         return faults
     missing = [field for field in _REQUIRED_FIELDS.get(spec.label_rule, ()) if row.get(field) is None]
@@ -134,6 +125,20 @@ def row_faults(row: Mapping[str, Any], spec: DatasetSpec) -> list[str]:
         faults += _label_faults(row["label"], spec.label_rule)
     if row.get("relevant_clip_ids") is not None or row.get("saliency_scores") is not None:
         faults += _score_faults(row, spec)
+    return faults
+
+
+def _query_faults(row: Mapping[str, Any]) -> list[str]:
+    faults = []
+    if not is_qid(row.get("qid")):
+        faults.append("'qid' must be a number or a non-empty string")
+    for field in ("query", "vid"):
+        if not is_text(row.get(field)):
+            faults.append(f"{field!r} must be a non-empty string")
+    if not is_number(row.get("duration")) or row["duration"] <= 0:
+        faults.append("'duration' must be a positive number of seconds")
+    if row.get("domain") is not None and not is_text(row["domain"]):
+        faults.append("'domain' must be a non-empty string")
     return faults
 
 
