@@ -6,7 +6,8 @@ import pytest
 from transformers import pipeline
 
 import videolights_hf  # noqa: F401  registers the pipeline
-from benchmarks.demo_world import score_checkpoint, shuffle_sentences
+from benchmarks.demo_world import score, shuffle_sentences
+from videolights_hf import VideoMomentRetrievalPipeline
 from videolights_hf.demo import ANNOTATIONS_FILE, annotate, demo_checkpoint, demo_videos, make_world, plan_video
 
 
@@ -51,8 +52,9 @@ def test_shuffling_gives_each_video_the_sentences_of_another():
 @pytest.mark.slow
 def test_checkpoint_finds_moments_in_fresh_videos_only_with_their_own_sentences(tmp_path):
     annotations = make_world(tmp_path, "test", range(1000, 1006))
-    metrics = score_checkpoint(demo_checkpoint(), tmp_path, annotations)
-    shuffled = score_checkpoint(demo_checkpoint(), tmp_path, shuffle_sentences(annotations))
+    retrieve = VideoMomentRetrievalPipeline.from_pretrained(demo_checkpoint())
+    metrics = score(retrieve, tmp_path, annotations)
+    shuffled = score(retrieve, tmp_path, shuffle_sentences(annotations))
     assert metrics["R1@0.5"] >= 80
     assert metrics["HIT@1"] >= 80
     assert shuffled["R1@0.5"] <= 40

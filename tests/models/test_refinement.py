@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from huggingface_hub.errors import StrictDataclassError
 
 from tests.support.factories import random_inputs, random_labels, tiny_detector
 from tests.support.golden import GoldenCase
@@ -155,7 +156,7 @@ def test_parameter_counts_at_full_size(detector, overrides, size):
 
 def test_what_a_detector_cannot_switch_on_is_refused():
     for config in (QDDetrForMomentRetrieval.config_class, TRDetrForMomentRetrieval.config_class):
-        with pytest.raises(ValueError, match="needs `use_feature_refinement=True`"):
+        with pytest.raises(StrictDataclassError, match="needs `use_feature_refinement=True`"):
             config(use_contrastive_alignment=True)
-    with pytest.raises(ValueError, match="refinement_order"):
+    with pytest.raises(StrictDataclassError, match="refinement_order"):
         TRDetrForMomentRetrieval.config_class(refinement_order="instead")

@@ -54,7 +54,7 @@ class ImageTextBackbone(ModelBackbone[Model]):
     ):
         super().__init__(model, batch_size)
         image_encoder: Any = model.get_submodule("vision_model")
-        if not isinstance(tokenizer.model_max_length, (int, float)):
+        if tokenizer is not None and not isinstance(tokenizer.model_max_length, (int, float)):
             raise ValueError(
                 f"The tokenizer's `model_max_length` is {tokenizer.model_max_length!r}, not a number: correct "
                 "tokenizer_config.json."
