@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 from collections.abc import Iterator
+from logging import Filter, LogRecord
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -224,20 +225,23 @@ def not_finite(tensors: dict[str, torch.Tensor]) -> list[str]:
     ]
 
 
+class _ErrorsOnly(Filter):
+    def filter(self, record: LogRecord) -> bool:
+        return record.levelno >= logging.ERROR
+
+
 @contextlib.contextmanager
 def _without_report() -> Iterator[None]:
     """Silence transformers' table of weights that do not fit, which the errors here replace."""
     logger = logging.get_logger("transformers.modeling_utils")
 
-    def is_error(record: Any) -> bool:
-        return record.levelno >= logging.ERROR
-
     # Not by its level: with one of its own, this logger lets transformers tell which layers "were not sharded".
-    logger.addFilter(is_error)
+    errors_only = _ErrorsOnly()
+    logger.addFilter(errors_only)
     try:
         yield
     finally:
-        logger.removeFilter(is_error)
+        logger.removeFilter(errors_only)
 
 
 def _count(names: list[str]) -> str:

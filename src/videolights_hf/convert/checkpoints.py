@@ -345,7 +345,7 @@ def convert_to_release(model_dir: str | Path, output_file: str | Path) -> None:
     if not (Path(model_dir) / "config.json").is_file():
         raise FileNotFoundError(f"{model_dir} holds no config.json: give a folder that `save_pretrained` wrote.")
     config = load_config(model_dir)
-    if config.model_type not in CONFIGS:
+    if not isinstance(config, DetectorConfig):
         raise ValueError(f"{model_dir} holds a {config.model_type!r} model, which has no released counterpart.")
     model = load_complete_model(model_class(config), model_dir)
     options = _release_options(config)

@@ -16,7 +16,7 @@ from ..data.tables import AUDIO, VIDEO_PREFIX, VIDEOS, load_feature_dataset
 from ..inference.processing import VideoLightsProcessor
 from ..models.configuration import DetectorConfig
 from ..models.detector import DetectorForMomentRetrieval
-from ..models.families import CONFIGS, model_class
+from ..models.families import model_class
 from ..models.zero_shot.configuration import ZeroShotConfig
 from ..models.zero_shot.modeling import ZeroShotForMomentRetrieval
 from .recipes import Recipe
@@ -139,7 +139,7 @@ def load_model(checkpoint: str | Path) -> DetectorForMomentRetrieval:
     if config.model_type == ZeroShotConfig.model_type:
         # It has all that evaluation asks of a detector.
         return cast("DetectorForMomentRetrieval", load_complete_model(ZeroShotForMomentRetrieval, checkpoint))
-    if config.model_type not in CONFIGS:
+    if not isinstance(config, DetectorConfig):
         raise ValueError(f"{checkpoint} is a model of the type {config.model_type!r}, which finds no moments.")
     return load_complete_model(model_class(config), checkpoint)
 
