@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import inspect
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from transformers import AutoModelForImageTextToText, GenerationConfig, PreTrainedModel, ProcessorMixin
+from transformers import (
+    AutoModelForImageTextToText,
+    GenerationConfig,
+    PreTrainedConfig,
+    PreTrainedModel,
+    ProcessorMixin,
+)
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
 
 from ..common.messages import did_you_mean
-from .models import DEFAULT_BATCH_SIZE, PictureModel, as_pictures, load_config, load_model
+from .models import DEFAULT_BATCH_SIZE, PictureModel, as_pictures
 
 DEFAULT_GENERATION: dict[str, Any] = {"max_new_tokens": 30, "num_beams": 3, "do_sample": False}
 # The question for a model with a chat template, unless there is a prompt.
@@ -52,33 +57,13 @@ class Captioner(PictureModel):
         self.generation = {**DEFAULT_GENERATION, **(generation or {})}
 
     @classmethod
-    def from_pretrained(
-        cls,
-        name: str | os.PathLike,
-        device: str | torch.device | None = None,
-        dtype: torch.dtype | None = None,
-        **options: Any,
-    ) -> Captioner:
-        """Load a captioner.
-
-        Args:
-            name: Folder or Hub id.
-            device: CPU by default.
-            dtype: float32 by default.
-            **options: `prompt`, `generation`, `batch_size`.
-
-        Raises:
-            OSError: It cannot be loaded.
-            ValueError: It is not an image-to-text model.
-        """
-        config = load_config(name, cls.kind)
+    def _model_class(cls, config: PreTrainedConfig, name: str) -> Any:
         if type(config) not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
             raise ValueError(
-                f"{os.fspath(name)} is a model of the type {config.model_type!r}, which cannot write captions. Name one "
-                "that transformers loads for image-text-to-text, such as a BLIP or BLIP-2."
+                f"{name} is a model of the type {config.model_type!r}, which cannot write captions. Name "
+                "one that transformers loads for image-text-to-text, such as a BLIP or BLIP-2."
             )
-        model, processor = load_model(AutoModelForImageTextToText, name, cls.kind, device, dtype)
-        return cls(model, processor, **options)
+        return AutoModelForImageTextToText
 
     @property
     def continues_prompts(self) -> bool:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -17,8 +18,10 @@ from ..common.loading import load_complete_model
 
 DEFAULT_BATCH_SIZE = 32
 
+_PictureModel = TypeVar("_PictureModel", bound="PictureModel")
 
-class PictureModel:
+
+class PictureModel(ABC):
     """A model that looks at pictures, with its processor.
 
     Args:
@@ -39,6 +42,34 @@ class PictureModel:
         self.processor = processor
         self.batch_size = batch_size
         self.name = model.config._name_or_path
+
+    @classmethod
+    def from_pretrained(
+        cls: type[_PictureModel],
+        name: str | os.PathLike,
+        device: str | torch.device | None = None,
+        dtype: torch.dtype | None = None,
+        **options: Any,
+    ) -> _PictureModel:
+        """Load a model and its processor.
+
+        Args:
+            name: Folder or Hub id.
+            device: CPU by default.
+            dtype: float32 by default.
+            **options: Further arguments of the class.
+
+        Raises:
+            OSError: It cannot be loaded.
+            ValueError: It is a model of another kind.
+        """
+        model_class = cls._model_class(load_config(name, cls.kind), os.fspath(name))
+        return cls(*load_model(model_class, name, cls.kind, device, dtype), **options)
+
+    @classmethod
+    @abstractmethod
+    def _model_class(cls, config: PreTrainedConfig, name: str) -> Any:
+        """The class that loads a checkpoint with this configuration."""
 
     @property
     def identity(self) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar
@@ -14,13 +13,14 @@ from transformers import (
     AutoModel,
     Blip2ForImageTextRetrieval,
     BlipForImageTextRetrieval,
+    PreTrainedConfig,
     PreTrainedModel,
     ProcessorMixin,
 )
 
 from ..backbones.blip2 import clean_words
 from ..common.messages import unknown_name
-from .models import DEFAULT_BATCH_SIZE, PictureModel, as_pictures, load_config, load_model
+from .models import DEFAULT_BATCH_SIZE, PictureModel, as_pictures
 
 _MAX_WORDS = 50
 _MAX_MATCHED_TOKENS = 35
@@ -42,27 +42,8 @@ class Scorer(PictureModel):
         self._check()
 
     @classmethod
-    def from_pretrained(
-        cls,
-        name: str | os.PathLike,
-        device: str | torch.device | None = None,
-        dtype: torch.dtype | None = None,
-        **options: Any,
-    ) -> Scorer:
-        """Load a scorer.
-
-        Args:
-            name: Folder or Hub id.
-            device: CPU by default.
-            dtype: float32 by default.
-            **options: `batch_size`.
-
-        Raises:
-            OSError: It cannot be loaded.
-            ValueError: The model cannot give this kind of score.
-        """
-        model_class = _RETRIEVAL_MODELS.get(load_config(name, cls.kind).model_type, AutoModel)
-        return cls(*load_model(model_class, name, cls.kind, device, dtype), **options)
+    def _model_class(cls, config: PreTrainedConfig, name: str) -> Any:
+        return _RETRIEVAL_MODELS.get(config.model_type, AutoModel)
 
     @property
     def identity(self) -> dict[str, Any]:

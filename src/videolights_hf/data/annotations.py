@@ -152,7 +152,7 @@ def _window_faults(windows: Any, duration: float) -> list[str]:
         elif window[1] <= window[0]:
             faults.append(f"window {window} is empty or reversed; its start must come before its end")
         elif window[0] < 0 or window[1] > duration + _TIME_TOLERANCE:
-            faults.append(f"window {window} is outside the video of {duration} s; cut it or mend the duration")
+            faults.append(f"window {window} is outside the video of {duration} s; cut it or correct the duration")
     return faults
 
 

@@ -1,5 +1,6 @@
 """What the networks of all detectors begin with, and what their heads do in common."""
 
+from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
 import torch
@@ -144,7 +145,7 @@ class DetectorModel(DetectorPreTrainedModel):
             )
 
 
-class DetectorForMomentRetrieval(DetectorPreTrainedModel):
+class DetectorForMomentRetrieval(DetectorPreTrainedModel, ABC):
     """Base of the detectors with heads: moments of every decoder layer, and the loss.
 
     Inference runs the network once and nothing that serves the loss alone.
@@ -223,9 +224,9 @@ class DetectorForMomentRetrieval(DetectorPreTrainedModel):
                 output["contrastive_video"] = _unit(self.contrastive_video_head(features["last_hidden_state"]))
         return self.output_class(**output, **{name: features.get(name) for name in _RECORDED})
 
+    @abstractmethod
     def predict(self, features: DetectorModelOutput) -> dict[str, Any]:
         """The last layer's moments, and `saliency_scores` (B, L)."""
-        raise NotImplementedError
 
     def moment_heads(self, features: DetectorModelOutput, layer: int = -1) -> dict[str, Any]:
         """Moments after a decoder layer: `logits` (B, M, 2) and `pred_spans` (B, M, 2) as (center, width)."""

@@ -20,6 +20,18 @@ from .linear import LocalConvolution, PackedLinear, XavierLinear, XavierModule, 
 _Model = TypeVar("_Model", bound="DetectorPreTrainedModel")
 
 
+def _initialize_linear(module: nn.Linear | LocalConvolution) -> None:
+    bound = module.weight[0].numel() ** -0.5
+    if isinstance(module, XavierLinear):
+        init.xavier_uniform_(module.weight, gain=math.sqrt(0.5) if isinstance(module, PackedLinear) else 1.0)
+    else:
+        init.uniform_(module.weight, -bound, bound)
+    if isinstance(module, ZeroBiasLinear):
+        init.zeros_(module.bias)
+    elif module.bias is not None:
+        init.uniform_(module.bias, -bound, bound)
+
+
 class DetectorPreTrainedModel(PreTrainedModel):
     """Weight initialization, saving with code, and the library features that all detectors share."""
 
@@ -40,15 +52,7 @@ class DetectorPreTrainedModel(PreTrainedModel):
     def _init_weights(self, module: nn.Module):
         """Initialize as the releases do: Xavier inside transformer and refinement, PyTorch's defaults elsewhere."""
         if isinstance(module, (nn.Linear, LocalConvolution)):
-            bound = module.weight[0].numel() ** -0.5
-            if isinstance(module, XavierLinear):
-                init.xavier_uniform_(module.weight, gain=math.sqrt(0.5) if isinstance(module, PackedLinear) else 1.0)
-            else:
-                init.uniform_(module.weight, -bound, bound)
-            if isinstance(module, ZeroBiasLinear):
-                init.zeros_(module.bias)
-            elif module.bias is not None:
-                init.uniform_(module.bias, -bound, bound)
+            _initialize_linear(module)
         elif isinstance(module, nn.Embedding):
             init.normal_(module.weight)
         elif isinstance(module, nn.LayerNorm):
@@ -56,12 +60,12 @@ class DetectorPreTrainedModel(PreTrainedModel):
             init.zeros_(module.bias)
         elif isinstance(module, nn.PReLU):
             init.constant_(module.weight, 0.25)
-        elif isinstance(module, (nn.GRU, XavierModule)):
+        elif isinstance(module, XavierModule):
             for parameter in module.parameters(recurse=False):
-                if isinstance(module, XavierModule):
-                    init.xavier_uniform_(parameter)
-                else:
-                    init.uniform_(parameter, -(module.hidden_size**-0.5), module.hidden_size**-0.5)
+                init.xavier_uniform_(parameter)
+        elif isinstance(module, nn.GRU):
+            for parameter in module.parameters(recurse=False):
+                init.uniform_(parameter, -(module.hidden_size**-0.5), module.hidden_size**-0.5)
 
     @classmethod
     def from_pretrained(

@@ -6,6 +6,7 @@ import dataclasses
 import sys
 from dataclasses import dataclass, field
 
+import torch
 from transformers import IntervalStrategy, SchedulerType, TrainingArguments
 
 from ..inference.moments import MomentSelection
@@ -119,6 +120,9 @@ class VideoLightsTrainingArguments(TrainingArguments):
         if self.greater_is_better is None and self.metric_for_best_model is not None:
             # Names of loss terms begin with `loss`; transformers looks at the end of the name.
             self.greater_is_better = not any(word in self.metric_for_best_model for word in ("loss", "error"))
+        if not torch.accelerator.is_available():
+            # Pinned memory serves copies to a device; without one torch warns at every loader.
+            self.dataloader_pin_memory = False
         super().__post_init__()
 
     @property
