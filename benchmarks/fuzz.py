@@ -204,13 +204,26 @@ def spoil_checkpoint(path: Path, rng: random.Random) -> None:
 def evaluate(folder: Path, rng: random.Random) -> list[str]:
     spoil_some(folder, rng, "metric_*.jsonl")
     options = rng.choice(([], [], ["--dataset", rng.choice(("tvsum", "highlight_detection", "x"))], ["--strict"]))
-    return ["evaluate", f"{folder}/metric_predictions.jsonl", f"{folder}/metric_truth.jsonl", *options]
+    return [
+        "evaluate",
+        f"{folder}/metric_predictions.jsonl",
+        "--annotations",
+        f"{folder}/metric_truth.jsonl",
+        *options,
+    ]
 
 
 @door
 def evaluate_domains(folder: Path, rng: random.Random) -> list[str]:
     spoil_some(folder, rng, "domain_*.jsonl")
-    return ["evaluate", f"{folder}/domain_predictions.jsonl", f"{folder}/domain_truth.jsonl", "--json", "-"]
+    return [
+        "evaluate",
+        f"{folder}/domain_predictions.jsonl",
+        "--annotations",
+        f"{folder}/domain_truth.jsonl",
+        "--json",
+        "-",
+    ]
 
 
 @door
@@ -330,7 +343,7 @@ def resume_spoiled_run(folder: Path, rng: random.Random) -> list[str]:
 @door
 def evaluate_spoiled_checkpoint(folder: Path, rng: random.Random) -> list[str]:
     spoil_some(folder / "finished", rng, rng.choice(("*.json", "*.safetensors", "recipe.yaml")))
-    return ["evaluate-checkpoint", f"{folder}/finished", "--data", f"{folder}/dataset", "--output", f"{folder}/out"]
+    return ["evaluate", f"{folder}/finished", "--data", f"{folder}/dataset", "--output", f"{folder}/out"]
 
 
 @door

@@ -35,7 +35,8 @@ def run(tmp_path, monkeypatch):
         paths = [tmp_path / "predictions.jsonl", tmp_path / "truth.jsonl"]
         for path, rows in zip(paths, (predictions, truth)):
             path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
-        return CliRunner().invoke(app, ["evaluate", *map(str, paths), *map(str, options)])
+        command = ["evaluate", str(paths[0]), "--annotations", str(paths[1]), *map(str, options)]
+        return CliRunner().invoke(app, command)
 
     return run_command
 
@@ -115,7 +116,7 @@ def test_ids_that_do_not_match_are_reported_once_and_written(run, tmp_path):
 def test_strict_fails_on_ids_that_do_not_match_only(run):
     result = run(PREDICTIONS[:1], TRUTH, "--strict")
     assert result.exit_code == 1
-    assert result.stderr.splitlines()[-1] == "Error: the ids of predictions and ground truth do not match (--strict)"
+    assert result.stderr.splitlines()[-1] == "Error: the ids of predictions and annotations do not match (--strict)"
     assert run(PREDICTIONS, TRUTH, "--strict").exit_code == 0
 
 
@@ -138,6 +139,36 @@ def test_bad_input_ends_with_one_line_and_no_traceback(run, predictions, options
 
 
 def test_a_file_that_does_not_exist_is_named(tmp_path):
-    result = CliRunner().invoke(app, ["evaluate", str(tmp_path / "no.jsonl"), str(tmp_path / "no.jsonl")])
+    result = CliRunner().invoke(
+        app, ["evaluate", str(tmp_path / "no.jsonl"), "--annotations", str(tmp_path / "no.jsonl")]
+    )
     assert result.exit_code == 1
     assert "No such file or directory" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "give --data to evaluate a model, or --annotations"),
+        (["--data", "a", "--annotations", "b"], "give --data to evaluate a model, or --annotations"),
+        (["--annotations", "b", "--split", "val"], "'--split': not with a file of predictions"),
+        (["--annotations", "b", "--domain", "dog", "--domain", "surfing"], "name one domain"),
+        (["--data", "a", "--strict"], "'--strict': not with a model"),
+        (["--data", "a", "--json", "-", "--dataset", "tvsum"], "'--json' / '--dataset': not with a model"),
+        (["--data", "a"], "someone/model is not a folder to write to"),
+    ],
+)
+def test_options_of_models_and_of_files_do_not_mix(arguments, message, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    result = CliRunner().invoke(app, ["evaluate", "someone/model", *arguments])
+    assert result.exit_code == 2
+    assert message in " ".join(result.stderr.split())
+
+
+def test_a_model_that_is_nowhere_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    for name in ("./no", "no/such/folder", "someone/model"):
+        result = CliRunner().invoke(app, ["evaluate", name, "--data", "a", "--output", str(tmp_path)])
+        assert result.exit_code == 1
+        assert result.stderr.startswith(f"Error: There is no folder {name}")
+        assert len(result.stderr.splitlines()) == 1

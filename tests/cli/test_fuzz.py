@@ -44,8 +44,8 @@ def test_a_fault_of_the_program_is_told_from_an_error(monkeypatch):
         raise KeyError("oops")
 
     monkeypatch.setattr("videolights_hf.metrics.read_json_lines", fail)
-    status, message = run_command(["evaluate", "a", "b"])
+    status, message = run_command(["evaluate", "a", "--annotations", "b"])
     assert status == "traceback"
     assert "KeyError" in message
     monkeypatch.undo()
-    assert run_command(["evaluate", "a", "b"]) == ("1", "Error: No such file or directory: a")
+    assert run_command(["evaluate", "a", "--annotations", "b"]) == ("1", "Error: No such file or directory: a")

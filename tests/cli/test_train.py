@@ -1,4 +1,4 @@
-"""`videolights train` and `videolights evaluate-checkpoint` on small feature datasets."""
+"""`videolights train` and `videolights evaluate` of models, on small feature datasets."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_train_then_evaluate(tmp_path, data):
     assert again.exit_code == 1
     assert again.stderr.splitlines()[-1].startswith("Error: ")
 
-    evaluated = run("evaluate-checkpoint", tmp_path / "run", "--data", data, "--output", tmp_path / "out", settings=[])
+    evaluated = run("evaluate", tmp_path / "run", "--data", data, "--output", tmp_path / "out", settings=[])
     assert evaluated.exit_code == 0, evaluated.output
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     metrics = json.loads((tmp_path / "out" / "val_metrics.json").read_text())
@@ -58,11 +58,16 @@ def test_each_domain_has_a_row(tmp_path):
     data = ["--data", tmp_path / "data"]
     trained = run("train", "--recipe", "youtube_highlights/videolights", "--output", tmp_path / "run", *data)
     assert trained.exit_code == 0, trained.output
-    evaluated = run("evaluate-checkpoint", tmp_path / "run", "--domain", "dog", *data, settings=[])
-    assert evaluated.exit_code == 0, evaluated.output
     assert all(word in trained.stdout for word in ("dog", "skiing", "mean", "HL-mAP"))
-    assert "dog" in evaluated.stdout
-    assert "skiing" not in evaluated.stdout
+    # The model of one domain knows which it is.
+    for model, chosen in ((tmp_path / "run", ["--domain", "dog"]), (tmp_path / "run" / "dog", [])):
+        evaluated = run("evaluate", model, *chosen, *data, "--output", tmp_path / "out", settings=[])
+        assert evaluated.exit_code == 0, evaluated.output
+        assert "dog" in evaluated.stdout
+        assert "skiing" not in evaluated.stdout
+    wrong = run("evaluate", tmp_path / "run" / "dog", "--domain", "skiing", *data, settings=[])
+    assert wrong.exit_code == 1
+    assert "It was trained on dog." in wrong.stderr
 
 
 def test_recipes_are_listed():
@@ -88,6 +93,6 @@ def test_mistakes_end_in_one_line(tmp_path, data, options, message, code):
 
 
 def test_a_checkpoint_without_its_recipe_asks_for_one(tmp_path, data):
-    result = run("evaluate-checkpoint", tmp_path, "--data", data, settings=[])
+    result = run("evaluate", tmp_path, "--data", data, settings=[])
     assert result.exit_code == 1
     assert "recipe" in result.stderr

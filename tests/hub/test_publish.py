@@ -10,6 +10,7 @@ import pytest
 from huggingface_hub import ModelCard, parse_eval_result_entries
 
 from tests.support.hub_server import OWNER, HubServer
+from tests.support.training import make_tables
 from videolights_hf.hub.code import flat_files
 from videolights_hf.hub.publish import hub_name, model_folders
 
@@ -104,6 +105,15 @@ def test_a_folder_is_pushed_whole_and_again_after_a_failure(hub, environment, tr
     assert any(entry.task_id == "val/MR-full-mAP" for entry in entries)
 
 
+def test_a_model_on_the_hub_is_evaluated_by_its_own_recipe(environment, trained, tmp_path):
+    make_tables().save_to_disk(tmp_path / "data")
+    evaluate = [sys.executable, "-m", "videolights_hf", "evaluate", f"{OWNER}/finder"]
+    run([*evaluate, "--data", str(tmp_path / "data"), "--output", str(tmp_path / "out")], environment)
+    metrics = json.loads((tmp_path / "out" / "val_metrics.json").read_text())
+    results = json.loads((trained / "results.json").read_text())
+    assert metrics["full"]["MR-mAP"]["average"] == pytest.approx(results["eval_MR-full-mAP"], abs=0.01)
+
+
 def test_branches_and_pull_requests(hub, environment, trained):
     push = [sys.executable, "-m", "videolights_hf", "push", str(trained), f"{OWNER}/branches", "--private"]
     run([*push, "--revision", "try", "--message", "A try"], environment)
@@ -125,11 +135,27 @@ def test_domains_do_not_overwrite_each_other(hub, environment, tmp_path):
     for domain in domains:
         assert {f"{domain}/{name}" for name in ALWAYS} <= set(files)
         assert f'subfolder="{domain}"' in files["README.md"].decode()
-    load = (
-        "import sys; from videolights_hf import VideoLightsForMomentRetrieval as Model; "
-        f"print(Model.from_pretrained('{OWNER}/together', subfolder=sys.argv[1]).config.highlight_only)"
-    )
-    assert run([sys.executable, "-c", load, domains[0]], environment).strip() == "True"
+    make_tables("annotators").save_to_disk(tmp_path / "data")
+    evaluate = ["evaluate", "--data", str(tmp_path / "data"), "--output", str(tmp_path / "out")]
+    # In one process, since each loads the libraries anew.
+    load = f"""
+import json
+from typer.testing import CliRunner
+from videolights_hf import VideoLightsForMomentRetrieval as Model
+from videolights_hf.cli.main import app
+
+loaded = Model.from_pretrained("{OWNER}/together", subfolder="{domains[0]}")
+results = [
+    CliRunner().invoke(app, [*{evaluate!r}, model])
+    for model in ("{OWNER}/together", "{OWNER}/tvsum-{hub_name(domains[0])}")
+]
+print(json.dumps([loaded.config.highlight_only, *(result.output for result in results)]))
+"""
+    highlight_only, together, alone = json.loads(run([sys.executable, "-c", load], environment).splitlines()[-1])
+    assert highlight_only
+    assert all(domain in together for domain in domains)
+    assert domains[0] in alone
+    assert domains[1] not in alone
 
 
 def test_a_folder_without_a_model_is_refused(environment, tmp_path):

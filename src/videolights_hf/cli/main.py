@@ -13,7 +13,6 @@ from .convert import convert
 from .convert_slowfast import convert_slowfast
 from .convert_subtitles import convert_subtitles
 from .evaluate import evaluate
-from .evaluate_checkpoint import evaluate_checkpoint
 from .export import export
 from .extract import extract
 from .generate import generate
@@ -27,7 +26,6 @@ from .train import train
 COMMANDS: tuple[Callable[..., Any], ...] = (
     predict,
     train,
-    evaluate_checkpoint,
     evaluate,
     prepare,
     extract,

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .domains import evaluate_domains, train_domains
+from .fetching import local_checkpoint
 from .preparation import RunData
 from .recipes import Recipe
+from .record import read_record
 from .report import domain_table, headline_metrics, metrics_table
 from .run import evaluate_checkpoint, train_recipe
 
@@ -84,7 +86,7 @@ def evaluate_run(
     """Evaluate what `run_recipe` trained.
 
     Args:
-        checkpoint: Folder or Hub repository of a model, or a folder with a model for each domain.
+        checkpoint: Folder or Hub repository of a model, or of a model for each domain.
         tables: Feature dataset.
         split: Name of the split; the files are named after it.
         output_dir: Folder for predictions and metrics.
@@ -94,10 +96,27 @@ def evaluate_run(
     Returns:
         The headline metrics; none for a split without labels.
     """
-    if recipe.data.by_domain:
-        by_domain = evaluate_domains(checkpoint, tables, split, output_dir, recipe, domains)
-        return RunResults(split, by_domain={name: headline_metrics(row, split) for name, row in by_domain.items()})
-    if domains:
-        raise ValueError(f"Recipe {recipe.name} has one model for all domains: leave out {', '.join(domains)}.")
-    metrics = evaluate_checkpoint(checkpoint, tables, split, output_dir, recipe)
-    return RunResults(split, metrics=headline_metrics(metrics, split))
+    folder = local_checkpoint(checkpoint)
+    if not recipe.data.by_domain:
+        if domains:
+            raise ValueError(f"Recipe {recipe.name} has one model for all domains: leave out {', '.join(domains)}.")
+        metrics = evaluate_checkpoint(folder, tables, split, output_dir, recipe)
+        return RunResults(split, metrics=headline_metrics(metrics, split))
+    if (folder / "config.json").is_file():
+        domain = _only_domain(folder, domains)
+        metrics = evaluate_checkpoint(folder, tables, split, output_dir, recipe, domain)
+        return RunResults(split, by_domain={domain: headline_metrics(metrics, split)})
+    by_domain = evaluate_domains(folder, tables, split, output_dir, recipe, domains)
+    return RunResults(split, by_domain={name: headline_metrics(row, split) for name, row in by_domain.items()})
+
+
+def _only_domain(folder: Path, domains: Sequence[str]) -> str:
+    """The domain of a model that was trained on one."""
+    record = read_record(folder)
+    trained_on = record.domain if record is not None else None
+    if trained_on is None and len(domains) == 1:
+        return domains[0]
+    if trained_on is None or set(domains) - {trained_on}:
+        known = f" It was trained on {trained_on}." if trained_on else ""
+        raise ValueError(f"{folder} holds the model of one domain: name that domain.{known}")
+    return trained_on

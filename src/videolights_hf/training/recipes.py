@@ -13,6 +13,7 @@ import yaml
 
 from ..common.files import write_text
 from ..common.messages import unknown_name
+from .fetching import local_checkpoint
 from .recipe_fields import (
     HEADER,
     SECTIONS,
@@ -139,13 +140,13 @@ def recipe_of_checkpoint(checkpoint: str | Path, overrides: Sequence[str] = ()) 
     """The recipe that a checkpoint was trained with.
 
     Args:
-        checkpoint: The output folder of a training run, or a checkpoint in it.
+        checkpoint: The output folder of a training run, a checkpoint in it, or the id of a trained model on the Hub.
         overrides: Settings on top, see `load_recipe`.
 
     Raises:
-        FileNotFoundError: The checkpoint was saved without one.
+        FileNotFoundError: There is no such checkpoint, or it was saved without a recipe.
     """
-    folder = Path(checkpoint)
+    folder = local_checkpoint(checkpoint)
     candidates = [folder / RECIPE_FILE, folder.parent / RECIPE_FILE, *sorted(folder.glob(f"*/{RECIPE_FILE}"))]
     found = next((path for path in candidates if path.is_file()), None)
     if found is None:
