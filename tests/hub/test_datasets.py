@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,8 +12,8 @@ from huggingface_hub import DatasetCard
 from tests.support.hub_server import OWNER, HubServer
 from tests.support.remote import WITHOUT_PACKAGE
 from tests.support.videos import numbered_frames, write_video
+from tests.support.warm import ROOT, warm_python
 
-ROOT = Path(__file__).parents[2]
 DATASET = f"datasets/{OWNER}/features"
 SENTENCE = "A red square moves."
 
@@ -71,16 +70,16 @@ def hub():
 def run(hub, tmp_path_factory):
     """Run a command against the Hub, with a cache of its own, and return what it prints."""
 
-    def run(*command, home="home", cwd=ROOT):
-        environment = {**os.environ, **hub.environment(folder / home), "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
-        done = subprocess.run(
-            [sys.executable, *map(str, command)], capture_output=True, text=True, env=environment, cwd=cwd
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+    home = tmp_path_factory.mktemp("home")
+    environment = {**os.environ, **hub.environment(home), "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
+    with warm_python(environment) as python:
 
-    folder = tmp_path_factory.mktemp("homes")
-    return run
+        def run(*command):
+            done = python.run(*command)
+            assert done.returncode == 0, done.stdout + done.stderr
+            return done.stdout
+
+        yield run
 
 
 @pytest.fixture(scope="module")
@@ -165,8 +164,15 @@ class TestDatasetsOnTheHub:
         )
         assert checkpoints == {name: f"someone/{name}" for name in ("slowfast", "clip", "blip2")}
         remote = json.dumps({"trust_remote_code": True})
-        without = run("-c", WITHOUT_PACKAGE + FIND, "someone/trained", video, remote, home="other", cwd=tmp_path)
-        found = json.loads(without.splitlines()[-1])[0]
+        without = subprocess.run(
+            [sys.executable, "-c", WITHOUT_PACKAGE + FIND, "someone/trained", str(video), remote],
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            env={**os.environ, **hub.environment(tmp_path / "home")},
+        )
+        assert without.returncode == 0, without.stderr
+        found = json.loads(without.stdout.splitlines()[-1])[0]
         np.testing.assert_allclose(found["saliency"], with_package["saliency"], atol=1e-4)
         assert len(found["saliency"]) == 5
         assert [moment["start"] for moment in found["moments"]] == [m["start"] for m in with_package["moments"]]
