@@ -331,14 +331,13 @@ def test_stderr_of_a_good_run_is_empty(model, video):
     assert done.stderr == ""
 
 
-def predict_from_pipe(model, video, *options):
-    command = [sys.executable, "-m", "videolights_hf", "predict", "-", "a dog", "--model", model, "--device", "cpu"]
-    content = Path(video).read_bytes() if video else b""
-    return subprocess.run([*command, *options], input=content, capture_output=True, check=False)
+def predict_from_pipe(python, model, video, *options):
+    command = ["-m", "videolights_hf", "predict", "-", "a dog", "--model", model, "--device", "cpu"]
+    return python.run(*command, *options, stdin=Path(video).read_bytes() if video else b"")
 
 
-def test_a_video_may_come_by_standard_input(model, video, tmp_path):
-    done = predict_from_pipe(model, video, "--json", "-", "--cut", str(tmp_path), "--top-k", "1")
+def test_a_video_may_come_by_standard_input(python, model, video, tmp_path):
+    done = predict_from_pipe(python, model, video, "--json", "-", "--cut", str(tmp_path), "--top-k", "1")
     assert done.returncode == 0, done.stderr
     content = json.loads(done.stdout)
     assert run(video, "a dog", "--model", model, "--top-k", "1", "--json", str(tmp_path / "a.json")).exit_code == 0
@@ -347,11 +346,11 @@ def test_a_video_may_come_by_standard_input(model, video, tmp_path):
     assert len(list(tmp_path.glob("*.mp4"))) == 1
 
 
-def test_empty_standard_input_is_one_line(model):
-    done = predict_from_pipe(model, None)
+def test_empty_standard_input_is_one_line(python, model):
+    done = predict_from_pipe(python, model, None)
     assert done.returncode == 1
-    assert b"Standard input" in done.stderr
-    assert done.stderr.count(b"\n") == 1
+    assert "Standard input" in done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 def test_a_pipe_is_refused_in_one_line(model, tmp_path):

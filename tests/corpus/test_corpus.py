@@ -5,8 +5,6 @@ import math
 import os
 import shutil
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,6 +13,7 @@ import pytest
 import torch
 
 from tests.support.corpus_run import FRAME_SIZES, GENERATION, QUIET, run
+from tests.support.launching import launch_two
 from tests.support.tiny_captioners import save_blip_captioner, save_blip_retrieval
 from tests.support.videos import write_video
 from videolights_hf.common.locks import FolderInUseError, locked_folder
@@ -245,17 +244,13 @@ class TestCorpus:
 
 
 class TestInterruption:
-    def start(self, videos, output, models, *options):
-        command = [sys.executable, "-m", "tests.support.corpus_run", videos, output, models, *options]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-        return subprocess.run(list(map(str, command)), cwd=ROOT, env=environment, capture_output=True, timeout=300)
-
     def test_a_run_killed_in_the_middle_of_a_line_and_repeated_gives_the_same_corpus(
-        self, whole, videos, models, tmp_path
+        self, python, whole, videos, models, tmp_path
     ):
         # In the middle of the first chunk of three, at the beginning of the second, and in the last.
         for line in (1, 3):
-            assert self.start(videos, tmp_path, models, "--kill-in-line", line).returncode == -signal.SIGKILL
+            killed = python.run("-m", "tests.support.corpus_run", videos, tmp_path, models, "--kill-in-line", line)
+            assert killed.returncode == -signal.SIGKILL
             assert not (tmp_path / "corpus.jsonl").exists()
             (part,) = (tmp_path / "corpus_parts").iterdir()
             assert not part.read_bytes().endswith(b"\n")
@@ -266,19 +261,13 @@ class TestInterruption:
 
     @pytest.mark.slow
     def test_two_processes_give_the_same_corpus_also_where_one_process_went_before(
-        self, whole, videos, models, tmp_path
+        self, python, whole, videos, models, tmp_path
     ):
         fresh, begun = tmp_path / "fresh", tmp_path / "begun"
-        assert self.start(videos, begun, models, "--kill-in-line", 4).returncode == -signal.SIGKILL
+        killed = python.run("-m", "tests.support.corpus_run", videos, begun, models, "--kill-in-line", 4)
+        assert killed.returncode == -signal.SIGKILL
         for output in (fresh, begun):
-            command = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
-            command += ["--main_process_port", "0", "--mixed_precision", "no", "--dynamo_backend", "no"]
-            command += ["--num_machines", "1", "-m", "tests.support.corpus_run", videos, output, models]
-            environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-            finished = subprocess.run(
-                list(map(str, command)), cwd=ROOT, env=environment, capture_output=True, text=True, timeout=400
-            )
-            assert finished.returncode == 0, finished.stderr[-3000:]
+            launch_two("-m", "tests.support.corpus_run", videos, output, models)
             seen = [json.loads((output / f"seen-{rank}.json").read_text()) for rank in range(2)]
             assert [process["world_size"] for process in seen] == [2, 2]
             assert seen[0]["summary"] == seen[1]["summary"] == str(whole[1])

@@ -37,21 +37,18 @@ class WarmPython:
             env={**environment, "OMP_NUM_THREADS": "1"},
         )
 
-    def run(self, *arguments: str, cwd: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
-        """Run `python ARGUMENTS`, where they begin with `-c CODE`, `-m MODULE` or a script.
-
-        Args:
-            environment: Variables of this command alone. Libraries that read theirs when imported do not see them.
-        """
+    def run(self, *arguments: Any, cwd: Path = ROOT, stdin: bytes = b"") -> subprocess.CompletedProcess[str]:
+        """Run `python ARGUMENTS`, where they begin with `-c CODE`, `-m MODULE` or a script."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         with tempfile.TemporaryDirectory() as folder:
             request = {"arguments": list(map(str, arguments)), "cwd": str(cwd), "output": folder}
-            self._process.stdin.write(json.dumps({**request, "environment": environment}) + "\n")
+            Path(folder, "stdin").write_bytes(stdin)
+            self._process.stdin.write(json.dumps(request) + "\n")
             self._process.stdin.flush()
             status = int(self._process.stdout.readline())
             output, errors = (Path(folder, name).read_text() for name in ("stdout", "stderr"))
-        return subprocess.CompletedProcess([sys.executable, *arguments], status, output, errors)
+        return subprocess.CompletedProcess([sys.executable, *map(str, arguments)], status, output, errors)
 
     def close(self) -> None:
         """End the process."""
@@ -89,11 +86,10 @@ def _serve() -> None:
 
 def _run(request: Mapping[str, Any]) -> None:
     """Run a command in this process, and end it."""
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(os.open(Path(request["output"], "stdin"), os.O_RDONLY), 0)
     for number, name in enumerate(("stdout", "stderr"), start=1):
         os.dup2(os.open(Path(request["output"], name), os.O_WRONLY | os.O_CREAT), number)
     os.chdir(request["cwd"])
-    os.environ.update(request["environment"])
     status = 0
     try:
         _execute(request["arguments"])

@@ -1,3 +1,4 @@
+import inspect
 import os
 import subprocess
 import sys
@@ -5,9 +6,10 @@ import sys
 import pytest
 
 from tests.support.training import SMALL, TEXT_WIDTHS, VIDEO_WIDTHS, make_tables
+from videolights_hf.data import FeatureDataset, VideoLightsDataCollator
 from videolights_hf.data.tables import VIDEOS
 from videolights_hf.training import RunData, list_recipes, load_recipe, train_recipe
-from videolights_hf.training.preparation import build_model
+from videolights_hf.training.preparation import build_model, fit_config_to_data
 from videolights_hf.training.recipes import save_recipe
 
 RULES = {"qvhighlights": "graded", "charades_sta": "window", "tacos": "window", "tvsum": "annotators",
@@ -171,8 +173,8 @@ def test_ablations_switch_what_they_name():
     assert switches("only-alignment-loss") == (False, False, False, True)
 
 
-@pytest.mark.parametrize("name", list_recipes())
-def test_recipe_builds_and_takes_training_steps(tmp_path, name):
+def small(name):
+    """A recipe cut down to a tiny model and one epoch, and tables for it."""
     recipe = load_recipe(name)
     sizes = {key: value for key, value in SMALL.items() if key not in recipe.model}
     recipe = load_recipe(
@@ -180,9 +182,38 @@ def test_recipe_builds_and_takes_training_steps(tmp_path, name):
         [f"model.{key}={value}" for key, value in sizes.items()]
         + [f"training.{key}={value}" for key, value in BRIEF.items()],
     )
-    clip_length = recipe.model_config().clip_length
     splits = {recipe.data.train_split: 4, recipe.data.eval_split: 2}
-    tables = make_tables(RULES[recipe.dataset], splits, clip_length, audio=bool(recipe.model_config().audio_dim))
+    config = recipe.model_config()
+    return recipe, make_tables(RULES[recipe.dataset], splits, config.clip_length, audio=bool(config.audio_dim))
+
+
+def kinds_of_recipes():
+    """One recipe of every dataset, detector and beginning."""
+    found = {}
+    for recipe in map(load_recipe, list_recipes()):
+        found.setdefault((recipe.dataset, recipe.model_config().model_type, recipe.pretrained), recipe.name)
+    return sorted(found.values())
+
+
+@pytest.mark.parametrize("name", list_recipes())
+def test_recipe_builds_a_model_that_learns_from_its_data(name):
+    recipe, tables = small(name)
+    config = fit_config_to_data(recipe, tables)
+    model = build_model(config)
+    dataset = FeatureDataset.from_config(tables, recipe.data.train_split, config, True, 0, None, recipe.data.windows)
+    batch = VideoLightsDataCollator(recipe.data.text_dropout)([dataset[index] for index in range(4)])
+    inputs = inspect.signature(model.forward).parameters
+    output = model(**{key: value for key, value in batch.items() if key in inputs}, epoch=0)
+    assert output.loss.isfinite()
+    output.loss.backward()
+    gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+    assert sum(gradient.abs().sum() for gradient in gradients).isfinite()
+    assert any(gradient.any() for gradient in gradients)
+
+
+@pytest.mark.parametrize("name", kinds_of_recipes())
+def test_recipe_trains_evaluates_and_saves(tmp_path, name):
+    recipe, tables = small(name)
     init_from = None
     if recipe.pretrained:
         init_from = tmp_path / "pretrained"
@@ -194,7 +225,7 @@ def test_recipe_builds_and_takes_training_steps(tmp_path, name):
     metrics = train_recipe(recipe, RunData(tables), tmp_path / "run", init_from=init_from)
     assert 0 <= metrics["eval_score"] <= 100
     assert (tmp_path / "run" / "model.safetensors").is_file()
-    assert set(tables) == {VIDEOS, *splits}
+    assert set(tables) == {VIDEOS, recipe.data.train_split, recipe.data.eval_split}
 
 
 class TestLoading:

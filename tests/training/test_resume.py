@@ -1,9 +1,6 @@
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
@@ -160,12 +157,10 @@ class TestFailedEvaluation:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("settings", [{}, {"ema_decay": 0.7, "train_sampling_strategy": "group_by_length"}])
-def test_killed_process_resumes_to_the_same_bits(tmp_path, settings):
+def test_killed_process_resumes_to_the_same_bits(python, tmp_path, settings):
     def run(folder, *options):
-        command = [sys.executable, "-m", "tests.support.training_resumable_run", str(tmp_path / folder)]
-        command += ["--settings", json.dumps(settings), *options]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+        command = ["-m", "tests.support.training_resumable_run", tmp_path / folder]
+        return python.run(*command, "--settings", json.dumps(settings), *options)
 
     assert run("whole").returncode == 0
     assert run("cut", "--kill-at", "8").returncode == -signal.SIGKILL

@@ -1,7 +1,5 @@
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -276,27 +274,24 @@ class TestEvaluating:
             recipe_of_checkpoint(tmp_path)
 
 
-def run_script(name, *arguments):
-    """Run an example script in a process of its own."""
-    command = [sys.executable, str(ROOT / "examples" / f"{name}.py"), *map(str, arguments)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "120"}
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
-
-
 @pytest.mark.slow
 class TestScripts:
     settings = [part for setting in BRIEF for part in ("--set", setting)]
 
-    def test_train_then_evaluate_by_domain(self, tmp_path):
+    def test_train_then_evaluate_by_domain(self, python, tmp_path):
         make_tables("binary", {"train": 6, "val": 4}, clip_length=1.0).save_to_disk(tmp_path / "data")
         recipe, data = ["--recipe", "youtube_highlights/videolights"], ["--data", tmp_path / "data"]
-        trained = run_script("train", *recipe, *data, "--output", tmp_path / "run", *self.settings)
+        trained = python.run(
+            ROOT / "examples" / "train.py", *recipe, *data, "--output", tmp_path / "run", *self.settings
+        )
         assert trained.returncode == 0, trained.stderr
-        evaluated = run_script("evaluate", tmp_path / "run", *data)
+        evaluated = python.run(ROOT / "examples" / "evaluate.py", tmp_path / "run", *data)
         assert evaluated.returncode == 0, evaluated.stderr
         for output in (trained.stdout, evaluated.stdout):
             assert all(word in output for word in ("dog", "skiing", "mean", "HL-mAP"))
-        again = run_script("train", *recipe, *data, "--output", tmp_path / "run", *self.settings)
+        again = python.run(
+            ROOT / "examples" / "train.py", *recipe, *data, "--output", tmp_path / "run", *self.settings
+        )
         assert again.returncode == 1
         assert len(again.stderr.splitlines()) == 1
         assert "holds a run" in again.stderr
