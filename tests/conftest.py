@@ -5,11 +5,11 @@ import os
 # Before torch is imported: pytest-xdist has a process for each core already.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from collections.abc import Iterator  # noqa: E402
+from collections.abc import Iterator
 
-import pytest  # noqa: E402
+import pytest
 
-from tests.support.warm import ROOT, WarmPython, warm_python  # noqa: E402
+from tests.support.warm import ROOT, WarmPython, warm_python
 
 
 @pytest.fixture(scope="session")

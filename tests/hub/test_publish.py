@@ -134,7 +134,7 @@ def test_domains_do_not_overwrite_each_other(hub, python, tmp_path):
         assert {f"{domain}/{name}" for name in ALWAYS} <= set(files)
         assert f'subfolder="{domain}"' in files["README.md"].decode()
     make_tables("annotators").save_to_disk(tmp_path / "data")
-    evaluate = ["-m", "videolights_hf", "evaluate", "--data", str(tmp_path / "data"), "--output", str(tmp_path / "out")]
+    evaluate = ["-m", "videolights_hf", "evaluate", "--data", tmp_path / "data", "--output", tmp_path / "out"]
     together = run([*evaluate, f"{OWNER}/together"], python)
     alone = run([*evaluate, f"{OWNER}/tvsum-{hub_name(domains[0])}"], python)
     assert all(domain in together for domain in domains)
