@@ -123,6 +123,18 @@ class TestFromVideosToAModel:
         assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
         assert "1 left out: 1 in evaluation splits, 0 of their source" in result.stdout
 
+    def test_labels_may_be_the_scores_of_the_same_corpus(self, out, world, tmp_path):
+        folder = tmp_path / "scored"
+        shutil.copytree(out, folder)
+        refused = generate(world, folder, "--labels", "scores")
+        assert "built from other sources" in refused.stderr
+        result = generate(world, folder, "--labels", "scores", "--overwrite")
+        assert result.exit_code == 0, result.output
+        assert (folder / "corpus.jsonl").read_bytes() == (out / "corpus.jsonl").read_bytes()
+        tables = load_feature_dataset(folder / "dataset")
+        assert set(tables["pretrain"]["label_rule"]) == {"scores"}
+        assert set(tables["train"]["label_rule"]) == {"graded"}
+
 
 def test_excluded_videos_are_not_captioned_and_options_reach_the_corpus(world, tmp_path):
     options = ["--exclude", world / "val.jsonl", "--captions-only", "--form", "paper", "--interval-length", "20"]
@@ -142,6 +154,7 @@ def test_excluded_videos_are_not_captioned_and_options_reach_the_corpus(world, t
     ("options", "message"),
     [
         (["--form", "draft"], "'release', 'paper'"),
+        (["--labels", "draft"], "'window', 'scores'"),
         (["--backbone", "clop"], "Did you mean 'clip'"),
         (["--dataset", "qvhighlight"], "Did you mean 'qvhighlights'"),
         (["--captioner", "/nowhere"], "/nowhere"),

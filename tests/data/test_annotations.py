@@ -107,6 +107,14 @@ def test_faulty_highlight_labels_are_named(tmp_path, dataset, changes, message):
         read_annotations(write(tmp_path, highlight(**changes)), dataset)
 
 
+def test_a_corpus_that_is_labeled_by_its_scores_must_have_some(tmp_path):
+    unscored = {"saliency_scores": ..., "relevant_clip_ids": ...}
+    path = write(tmp_path, moment(qid=0), moment(qid=1, **unscored))
+    assert len(read_annotations(path, "pretraining_scores")) == 2
+    with pytest.raises(AnnotationError, match="no line has 'saliency_scores'"):
+        read_annotations(write(tmp_path, moment(**unscored)), "pretraining_similarities")
+
+
 def test_windows_may_end_with_the_video(tmp_path):
     row = moment(relevant_windows=[[18, 20.0004]])
     assert read_annotations(write(tmp_path, row)) == [row]

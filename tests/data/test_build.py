@@ -340,6 +340,8 @@ def test_splits_may_be_of_different_datasets(corpus):
     assert set(tables["train"]["label_rule"]) == {"window"}
     assert set(tables["val"]["label_rule"]) == {"graded"}
     assert tables["val"].features["qid"].dtype == "int64"
+    scored = corpus.build("scored", dataset={"train": "pretraining_scores", "val": "qvhighlights"})
+    assert set(scored["train"]["label_rule"]) == {"scores"}
     export_parquet(tables, corpus.root / "parquet")
     loaded = load_feature_dataset(corpus.root / "parquet")
     assert sorted(loaded["val"]["qid"]) == sorted(map(str, tables["val"]["qid"]))

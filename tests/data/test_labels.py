@@ -122,6 +122,28 @@ def test_clips_of_every_window_are_positive():
     ]  # fmt: skip
 
 
+SCORED = graded([1, 2, 7], [[2.5], [-0.25], [1.0]], relevant_windows=[[1, 4]], duration=6.0)
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"), [("scores", [0, 2.5, 0, 0, 0, 0]), ("similarities", [0, 30, 0, 0, 0, 0])]
+)
+def test_scores_of_a_corpus_are_taken_as_they_are_or_twelvefold_if_cosines(rule, expected):
+    labels = labels_of(SCORED, 6, 1.0, rule, rng())
+    assert labels["saliency"].tolist() == expected
+    # The moment decides what is relevant and what the pairs are: clip 3 lies in it, but has no score.
+    assert labels["relevant_clips"].tolist() == [0, 1, 1, 1, 0, 0]
+    windowed = labels_of(SCORED, 6, 1.0, "window", rng())
+    for name in ("spans", "positive_clips", "negative_clips", "relevant_clips"):
+        assert labels[name].tolist() == windowed[name].tolist()
+
+
+def test_scores_of_several_scorers_are_averaged_and_an_interval_without_clips_has_none():
+    row = graded([0, 1], [[2, 4], [1, 2]], relevant_windows=[[0, 2]])
+    assert labels_of(row, 3, 1.0, "scores", rng())["saliency"].tolist() == [3, 1.5, 0]
+    assert labels_of(window_row((0, 2)), 3, 1.0, "scores", rng())["saliency"].tolist() == [0, 0, 0]
+
+
 @pytest.mark.parametrize(("num_clips", "expected"), [(2, [0, 6]), (3, [0, 6, 12]), (5, [0, 6, 12, 0, 0])])
 def test_annotators_are_scaled_to_twelve_and_cut_or_padded(num_clips, expected):
     label = [[1] * 20, [3] * 20, [5] * 20]

@@ -74,6 +74,12 @@ def generate(
         bool,
         typer.Option("--keep-last-clip", help="Keep a video's last clip in its last interval, as the paper does."),
     ] = False,
+    labels: Annotated[
+        Literal["window", "scores"],
+        typer.Option(
+            help="Saliency that a model learns: 1 inside a caption's interval, or the scores, as in the paper."
+        ),
+    ] = "window",
     batch_size: Annotated[int, typer.Option(help="Frames captioned or scored at once.")] = 32,
     captions_only: Annotated[bool, typer.Option("--captions-only", help="Stop when the corpus is written.")] = False,
     backbone: Backbones = None,
@@ -110,6 +116,7 @@ def generate(
         max_duration,
         keep_duplicates=keep_duplicates,
         keep_last_clip=keep_last_clip or None,
+        labels=labels,
     )
     models = CorpusModels(
         captioner, scorer, prompt, _generation_arguments(generation), batch_size, getattr(torch, dtype)

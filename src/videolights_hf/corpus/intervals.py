@@ -109,6 +109,7 @@ class CorpusForm:
         scoring: What kind of score it is made from, a key of `videolights_hf.corpus.SCORERS`.
         captioner: Hub id of the captioner.
         scorer: Hub id of the scorer.
+        scored_dataset: How a corpus is labeled by its scores, a key of `videolights_hf.data.DATASETS`.
         max_duration: Longer videos are skipped, in seconds.
         floors_duration: Whether a video's duration counts in whole seconds.
         caption_frame_size: Shorter side in pixels of the frames that are captioned.
@@ -125,6 +126,7 @@ class CorpusForm:
     scoring: str
     captioner: str
     scorer: str
+    scored_dataset: str
     max_duration: float
     floors_duration: bool
     caption_frame_size: int
@@ -145,6 +147,7 @@ FORMS: dict[str, CorpusForm] = {
             scoring="matching",
             captioner="Salesforce/blip-image-captioning-large",
             scorer="Salesforce/blip-itm-base-coco",
+            scored_dataset="pretraining_scores",
             max_duration=500.0,
             floors_duration=True,
             caption_frame_size=224,
@@ -162,6 +165,7 @@ FORMS: dict[str, CorpusForm] = {
             scoring="similarity",
             captioner="Salesforce/blip2-opt-2.7b",
             scorer="Salesforce/blip2-itm-vit-g",
+            scored_dataset="pretraining_similarities",
             max_duration=math.inf,
             floors_duration=False,
             caption_frame_size=384,

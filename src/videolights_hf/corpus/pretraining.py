@@ -172,7 +172,7 @@ def generate_pretraining_data(
     target = DatasetTarget(
         folder=Path(output_dir, DATASET_FOLDER),
         annotations={PRETRAINING_SPLIT: summary.path, **sources.annotations},
-        dataset={PRETRAINING_SPLIT: "pretraining", **dict.fromkeys(sources.annotations, plan.spec)},
+        dataset={PRETRAINING_SPLIT: corpus.dataset, **dict.fromkeys(sources.annotations, plan.spec)},
         overwrite=overwrite,
     )
     backbones = load_backbones(settings.checkpoints, processes.device, models.compute_dtype)

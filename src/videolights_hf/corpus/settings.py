@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
+from ..common.messages import unknown_name
 from .captioning import Captioner
 from .intervals import INTERVAL_LENGTH, CorpusForm, get_form
 from .scoring import Scorer
 
+CorpusLabels = Literal["window", "scores"]
+
 
 @dataclass(frozen=True)
 class CorpusSettings:
-    """How videos are cut into intervals and which frames are looked at.
+    """How videos are cut into intervals, which frames are looked at, and what a model learns of the scores.
 
     Args:
         form: `"release"` or `"paper"`, see `FORMS`.
@@ -23,9 +26,11 @@ class CorpusSettings:
         max_duration: Longer videos are skipped, in seconds; by default the form's. `math.inf` skips none.
         keep_duplicates: Keep a caption that an earlier interval of the same video has, as the release does.
         keep_last_clip: Keep the last clip of a video in its last interval. The release loses it.
+        labels: How the dataset is labeled. `"window"`, as in the release: saliency 1 inside the interval. `"scores"`,
+            as in the paper: the scores, which the corpus holds either way.
 
     Raises:
-        ValueError: An unknown form, or a value that is not positive.
+        ValueError: An unknown form or kind of labels, or a value that is not positive.
     """
 
     form: str = "release"
@@ -35,9 +40,12 @@ class CorpusSettings:
     max_duration: float | None = None
     keep_duplicates: bool = False
     keep_last_clip: bool | None = None
+    labels: CorpusLabels = "window"
 
     def __post_init__(self) -> None:
         get_form(self.form)
+        if self.labels not in get_args(CorpusLabels):
+            raise ValueError(unknown_name("kind of labels", self.labels, get_args(CorpusLabels)))
         for name in ("interval_length", "caption_frame_size", "clip_frame_size", "max_duration"):
             value = getattr(self, name)
             if value is not None and not value > 0:
@@ -64,6 +72,11 @@ class CorpusSettings:
     def keeps_last_clip(self) -> bool:
         """`keep_last_clip`, or the form's."""
         return self.rules.keeps_last_clip if self.keep_last_clip is None else self.keep_last_clip
+
+    @property
+    def dataset(self) -> str:
+        """How the corpus is read and labeled, a key of `videolights_hf.data.DATASETS`."""
+        return self.rules.scored_dataset if self.labels == "scores" else "pretraining"
 
 
 def kept_settings(

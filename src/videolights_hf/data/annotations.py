@@ -21,9 +21,13 @@ _LABEL_FIELDS = ("relevant_windows", "relevant_clip_ids", "saliency_scores", "la
 _REQUIRED_FIELDS = {
     "graded": ("relevant_windows", "relevant_clip_ids", "saliency_scores"),
     "window": ("relevant_windows",),
+    "scores": ("relevant_windows",),
+    "similarities": ("relevant_windows",),
     "annotators": ("label", "domain"),
     "binary": ("label", "domain"),
 }
+# Some intervals of a synthetic corpus have no clip of their own, and so no score.
+_SCORED_RULES = ("scores", "similarities")
 _LABEL_RANGES: dict[str, tuple[float, float]] = {"annotators": (1, 5), "binary": (0, 1)}
 
 
@@ -73,6 +77,8 @@ def read_annotations(
         rows.append(row)
     if unlabeled and len(unlabeled) < len(rows):
         problems += [f"{path}:{number}: no labels, while other lines have them" for number in unlabeled]
+    if not problems and spec.label_rule in _SCORED_RULES and not any(row.get("saliency_scores") for row in rows):
+        problems.append(f"{path}: no line has 'saliency_scores', by which dataset {spec.name!r} is labeled")
     if not problems and not rows:
         problems.append(f"{path}: no annotations; an empty split cannot be used")
     if problems:

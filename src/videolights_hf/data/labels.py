@@ -1,9 +1,10 @@
 """Training labels: span targets, per-clip saliency and the clip pairs of the saliency margin loss.
 
-Each dataset's annotations become saliency by one of four rules, chosen by name (`LABEL_RULES`):
+Each dataset's annotations become saliency by one of these rules, chosen by name (`LABEL_RULES`):
 
 - `"graded"` (QVHighlights): the annotators' scores on the relevant clips;
 - `"window"` (Charades-STA, TACoS, pretraining corpora): one inside the moments, zero outside;
+- `"scores"`, `"similarities"` (synthetic corpora, trained on what their scorer says): a score for each clip inside;
 - `"annotators"` (TVSum): every clip scored 1 to 5 by every annotator;
 - `"binary"` (YouTube Highlights): every clip a highlight or not.
 
@@ -33,7 +34,7 @@ class SaliencyLabels(NamedTuple):
     """What a label rule gives for one query.
 
     Attributes:
-        saliency: Shape (num_clips,), from 0 to `MAX_SALIENCY`.
+        saliency: Shape (num_clips,), from 0 to `MAX_SALIENCY` (synthetic scores: to 12.2).
         positive_clips: (P,) the clip of each pair that must score higher.
         negative_clips: (P,) the clip of each pair that must score lower.
         relevant_clips: (num_clips,) bool, the clips that belong to the query; by default those of positive saliency.
@@ -148,6 +149,35 @@ def window_saliency(annotation: Mapping[str, Any], axis: TimeAxis, rng: np.rando
     return SaliencyLabels(saliency, positives, _draw_two(negative_pool, rng) if len(negative_pool) else positives)
 
 
+def scored_saliency(annotation: Mapping[str, Any], axis: TimeAxis, rng: np.random.Generator) -> SaliencyLabels:
+    """Synthetic corpora whose scores are on the scale of the labels, as the release's are: the scores as they are.
+
+    Zero outside the moment, and on clips of it that have no score. The pairs are those of `window_saliency`.
+    """
+    return _label_by_scores(annotation, axis, rng, scale=1)
+
+
+def similarity_saliency(annotation: Mapping[str, Any], axis: TimeAxis, rng: np.random.Generator) -> SaliencyLabels:
+    """Synthetic corpora whose scores are cosines, as the paper's are: 12 times the cosine, and zero below zero.
+
+    The rest is as in `scored_saliency`.
+    """
+    return _label_by_scores(annotation, axis, rng, scale=MAX_SALIENCY)
+
+
+def _label_by_scores(
+    annotation: Mapping[str, Any], axis: TimeAxis, rng: np.random.Generator, scale: float
+) -> SaliencyLabels:
+    windowed = window_saliency(annotation, axis, rng)
+    saliency = np.zeros(axis.num_clips)
+    ids = np.asarray(annotation.get("relevant_clip_ids") or [], dtype=np.int64) - axis.first_clip
+    inside = (ids >= 0) & (ids < axis.num_clips)
+    if inside.any():
+        scores = np.asarray(annotation["saliency_scores"], dtype=np.float64).mean(axis=1)
+        saliency[ids[inside]] = np.maximum(scale * scores[inside], 0)
+    return windowed._replace(saliency=saliency, relevant_clips=windowed.saliency > 0)
+
+
 def annotators_saliency(annotation: Mapping[str, Any], axis: TimeAxis, rng: np.random.Generator) -> SaliencyLabels:
     """TVSum: the annotators' scores (1 to 5) less one, summed over the annotators and scaled to `MAX_SALIENCY`.
 
@@ -195,6 +225,8 @@ LabelRule = Callable[[Mapping[str, Any], TimeAxis, np.random.Generator], Salienc
 LABEL_RULES: dict[str, LabelRule] = {
     "graded": graded_saliency,
     "window": window_saliency,
+    "scores": scored_saliency,
+    "similarities": similarity_saliency,
     "annotators": annotators_saliency,
     "binary": binary_saliency,
 }

@@ -61,6 +61,8 @@ DATASETS: dict[str, DatasetSpec] = {
         ),
         DatasetSpec("youtube_highlights", 1.0, "binary"),
         DatasetSpec("pretraining", 2.0, "window", text_patterns=("qid{id}",)),
+        DatasetSpec("pretraining_scores", 2.0, "scores", text_patterns=("qid{id}",)),
+        DatasetSpec("pretraining_similarities", 2.0, "similarities", text_patterns=("qid{id}",)),
         DatasetSpec(
             "custom",
             2.0,

@@ -66,10 +66,18 @@ class MomentToHighlight(MomentReader):
         self.projection = nn.Linear(config.hidden_size, config.hidden_size)
 
     def forward(
-        self, projected_video: torch.Tensor, memory: torch.Tensor, logits: torch.Tensor, spans: torch.Tensor
+        self,
+        projected_video: torch.Tensor,
+        memory: torch.Tensor,
+        logits: torch.Tensor,
+        spans: torch.Tensor,
+        num_clips: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Clips (B, L, D), encoded clips (B, L, D) and the last layer's moments to saliency (B, L)."""
-        weight = projected_video @ self.read_moment(projected_video, logits, spans).unsqueeze(-1)
+        """Clips (B, L, D), encoded clips (B, L, D) and the last layer's moments to saliency (B, L).
+
+        `num_clips` (B, 1) are those of each video; by default padding counts as clips, as in the release.
+        """
+        weight = projected_video @ self.read_moment(projected_video, logits, spans, num_clips).unsqueeze(-1)
         return self.projection(memory * weight + memory).sum(-1) * memory.shape[-1] ** -0.5
 
 

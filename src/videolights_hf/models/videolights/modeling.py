@@ -93,6 +93,7 @@ class VideoLightsModel(VideoLightsPreTrainedModel, DetectorModel):
             fused_video=fused.states[:size],
             negative_hidden_state=memory[size:] if encode_negatives else None,
             negative_global_state=global_state[size:] if encode_negatives else None,
+            video_mask=clips.is_valid(),
             text_mask=words.is_valid(),
             **self.record(output_hidden_states, output_attentions, encoded, decoded, fused),
         )
@@ -139,8 +140,13 @@ class VideoLightsForMomentRetrieval(VideoLightsPreTrainedModel, DetectorForMomen
         negative_scores = self._saliency(features["negative_hidden_state"], features["negative_global_state"])
         extra["negative_saliency_scores"] = negative_scores
         if self.moment_to_highlight is not None:
+            masked = self.config.loss_padding == "masked"
             extra["moment_saliency_scores"] = self.moment_to_highlight(
-                features["projected_video"], features["last_hidden_state"], output["logits"], output["pred_spans"]
+                features["projected_video"],
+                features["last_hidden_state"],
+                output["logits"],
+                output["pred_spans"],
+                features["video_mask"].sum(1, keepdim=True) if masked else None,
             )
         return extra
 

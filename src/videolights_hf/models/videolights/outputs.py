@@ -16,12 +16,14 @@ class VideoLightsModelOutput(DetectorModelOutput):
         negative_hidden_state (`torch.FloatTensor` of shape `(B, L, D)`, *optional*): the encoded clips with the next
             sample's sentence, when asked for.
         negative_global_state (`torch.FloatTensor` of shape `(B, D)`, *optional*): their global token.
+        video_mask (`torch.BoolTensor` of shape `(B, L)`): valid clips.
         text_mask (`torch.BoolTensor` of shape `(B, N)`): valid words.
     """
 
     global_state: torch.Tensor | None = None
     negative_hidden_state: torch.Tensor | None = None
     negative_global_state: torch.Tensor | None = None
+    video_mask: torch.Tensor | None = None
     text_mask: torch.Tensor | None = None
 
 
