@@ -20,11 +20,13 @@ from .predict import predict
 from .prepare import prepare
 from .push import push
 from .serve import serve
+from .summarize import summarize
 from .terminal import ReportingGroup
 from .train import train
 
 COMMANDS: tuple[Callable[..., Any], ...] = (
     predict,
+    summarize,
     train,
     evaluate,
     prepare,

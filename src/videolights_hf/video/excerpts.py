@@ -6,7 +6,8 @@ import contextlib
 import heapq
 import itertools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, TypeVar
@@ -88,15 +89,44 @@ def write_excerpt(
             video.
         OSError: The file does not exist, or the output cannot be written.
     """
-    if not 0 <= start < end:
-        raise ValueError(f"An excerpt must start at 0 or later and end after its start, got {start:g} s to {end:g} s.")
+    return write_reel(video, [(start, end)], output)
+
+
+def write_reel(
+    video: str | os.PathLike[str] | IO[bytes],
+    spans: Sequence[tuple[float, float]],
+    output: str | os.PathLike[str],
+) -> Path:
+    """Write parts of a video to one mp4 file, one after the other, as [`write_excerpt`] writes one.
+
+    Args:
+        video: The video file.
+        spans: Start and end of each part in seconds, in the order in which they are shown.
+        output: The file to write; it is replaced if it exists, and left alone if anything fails.
+
+    Returns:
+        The path of the written file.
+
+    Raises:
+        ImportError: PyAV is not installed.
+        ValueError: There is no part, one ends before it starts or starts after the end of the video, or the file cannot
+            be read as a video.
+        OSError: The file does not exist, or the output cannot be written.
+    """
+    if not spans:
+        raise ValueError("A reel needs at least one part of the video.")
+    for start, end in spans:
+        if not 0 <= start < end:
+            raise ValueError(
+                f"An excerpt must start at 0 or later and end after its start, got {start:g} s to {end:g} s."
+            )
     source = FileSource(video)
-    part = cut_source(source, start, end)
+    parts = [cut_source(source, start, end) for start, end in spans]
     output = Path(output)
     try:
         # PyAV takes what stands before a colon for a protocol; an absolute path has none.
         with written_aside(output.absolute()) as partial, av.open(os.fspath(partial), "w", format="mp4") as target:
-            _write(source, part, target)
+            _write(source, parts, target)
     except av.error.FFmpegError as error:
         if isinstance(error, OSError):
             raise
@@ -104,23 +134,22 @@ def write_excerpt(
     return output
 
 
-def _write(source: FileSource, part: SourcePart, target: OutputContainer) -> None:
-    shown = _on_show(part.frames())
+def _write(source: FileSource, parts: Sequence[SourcePart], target: OutputContainer) -> None:
+    shown = _shown_one_after_the_other(parts)
     first = next(shown, None)
     if first is None:
         raise VideoReadError(f"No picture of {source.name} could be decoded there: it is damaged.")
     painter = _Painter(first)
-    pictures = target.add_stream("libx264", rate=_nominal_rate(part.frame_rate), options={"bf": "0"})
+    pictures = target.add_stream("libx264", rate=_nominal_rate(source.frame_rate), options={"bf": "0"})
     painter.set_up(pictures, source.sample_aspect_ratio)
-    timing = _PictureTiming(part.duration)
+    timing = _PictureTiming(sum((part.duration for part in parts), Fraction(0)))
     painted = (painter.paint(frame) for frame in itertools.chain([first], shown))
     tracks = [_encoded(pictures.encode, timing.set_times(painted))]
 
     form = sound_format(source)
     if form is not None:
         sounds = target.add_stream("aac", rate=form.rate, layout=form.layout)
-        blocks = read_sound(source, part.start, part.start + part.duration, form)
-        tracks.append(_encoded(sounds.encode, _sound_frames(blocks, form)))
+        tracks.append(_encoded(sounds.encode, _sound_frames(_joined_sound(source, parts, form), form)))
     try:
         for _, packets in heapq.merge(*tracks, key=lambda item: item[0]):
             target.mux([timing.set_duration(packet) for packet in packets])
@@ -138,6 +167,24 @@ def _encoded(
     for time, frame in frames:
         yield time, encode(frame)
     yield time, encode(None)
+
+
+def _shown_one_after_the_other(parts: Sequence[SourcePart]) -> Iterator[Frame]:
+    begin = Fraction(0)
+    for part in parts:
+        for frame in _on_show(part.frames()):
+            yield replace(frame, time=begin + max(frame.time, Fraction(0)))
+        begin += part.duration
+
+
+def _joined_sound(source: FileSource, parts: Sequence[SourcePart], form: SoundFormat) -> Iterator[np.ndarray]:
+    """The sound of the parts; the samples of all add up to the length of all, however each is rounded."""
+    begin, written = Fraction(0), 0
+    for part in parts:
+        begin += part.duration
+        seconds = Fraction(round(begin * form.rate) - written, form.rate)
+        yield from read_sound(source, part.start, part.start + seconds, form)
+        written = round(begin * form.rate)
 
 
 def _on_show(frames: Iterator[Frame]) -> Iterator[Frame]:
