@@ -110,6 +110,86 @@ def test_the_command_finds_what_the_pipeline_finds(model, video, tmp_path):
     assert json.loads(path.read_text())["predictions"] == [expected]
 
 
+def test_a_result_can_be_kept_in_every_format(model, video, tmp_path):
+    targets = {name: tmp_path / f"out.{name}" for name in ("csv", "html", "edl", "otio", "vtt", "gif", "jsonl")}
+    targets["reel"] = tmp_path / "reel.mp4"
+    options = [word for name, path in targets.items() for word in (f"--{name}", str(path))]
+    result = run(video, "a dog", "--model", model, "--top-k", "1", *options)
+    assert result.exit_code == 0, result.output
+    for name, path in targets.items():
+        assert path.stat().st_size > 0
+        assert (f"Wrote {path}" in result.stdout) == (name != "jsonl")
+    assert 'src="data:' not in targets["html"].read_text()
+    (line,) = targets["jsonl"].read_text().splitlines()
+    assert (json.loads(line)["video"], json.loads(line)["query"]) == (video, "a dog")
+    embedded = run(video, "a dog", "--model", model, "--html", str(targets["html"]), "--embed")
+    assert embedded.exit_code == 0, embedded.output
+    assert 'src="data:video/mp4;base64,' in targets["html"].read_text()
+    assert_fails(run(video, "a dog", "--model", model, "--embed"), "--embed", code=2)
+
+
+def test_several_videos_are_done_and_failures_named_at_the_end(model, video, tmp_path):
+    videos = tmp_path / "videos"
+    videos.mkdir()
+    for name in ("a.mp4", "c.mp4"):
+        shutil.copy(video, videos / name)
+    (videos / "b.mp4").write_text("This is not a video.")
+    (tmp_path / "sentences.txt").write_text("a dog\na cat\n")
+    options = ["--model", model, "--top-k", "1", "--sentences", str(tmp_path / "sentences.txt")]
+    options += ["--csv", str(tmp_path / "tables"), "--cut", str(tmp_path / "cuts"), "--jsonl", "-"]
+    result = run(str(videos), *options)
+    assert result.exit_code == 1
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [(Path(line["video"]).name, line["query"]) for line in lines] == [
+        (name, query) for name in ("a.mp4", "c.mp4") for query in ("a dog", "a cat")
+    ]
+    assert sorted(path.name for path in (tmp_path / "tables").iterdir()) == ["a.csv", "c.csv"]
+    assert sorted(path.name for path in (tmp_path / "cuts").iterdir()) == ["a", "c"]
+    errors = [line for line in result.stderr.splitlines() if not line.startswith("Wrote ")]
+    assert errors[0].startswith(f"Error: {videos / 'b.mp4'}: ")
+    assert errors[1:] == ["2 of 3 videos are done."]
+    # The same videos by name.
+    again = run(
+        str(videos / "a.mp4"),
+        str(videos / "c.mp4"),
+        "a dog",
+        "a cat",
+        "--model",
+        model,
+        "--top-k",
+        "1",
+        "--jsonl",
+        "-",
+    )
+    assert again.exit_code == 0, again.output
+    assert [json.loads(line) for line in again.stdout.splitlines()] == lines
+    assert_fails(run(str(videos), "a dog", "--json", "-"), "--jsonl -", code=2)
+
+
+def test_without_a_sentence_there_are_highlights(model, video, tmp_path):
+    from videolights_hf.inference.generic import GENERIC_QUERIES, combine_generic
+
+    out, sentences = tmp_path / "a.json", tmp_path / "b.json"
+    result = run(video, "--model", model, "--json", str(out), "--top-k", "2")
+    assert result.exit_code == 0, result.output
+    assert "highlights" in result.stdout
+    assert run(video, *GENERIC_QUERIES, "--model", model, "--json", str(sentences)).exit_code == 0
+    expected = combine_generic(json.loads(sentences.read_text())["predictions"], 2)
+    assert json.loads(out.read_text())["predictions"] == [expected]
+
+
+def test_a_summary_is_as_long_as_asked_at_most(model, video, tmp_path):
+    out = tmp_path / "new" / "short.mp4"
+    result = runner.invoke(
+        app, ["summarize", video, "--length", "6", "--output", str(out), "--model", model, "--device", "cpu"]
+    )
+    assert result.exit_code == 0, result.output
+    assert f"Wrote {out}" in result.stdout
+    with av.open(str(out)) as container:
+        assert container.duration / 1e6 == pytest.approx(6, abs=0.15)
+    assert_fails(runner.invoke(app, ["summarize", video, "--length", "0"]), "--length", code=2)
+
+
 def test_nothing_found_is_said(model, video):
     result = run(video, "a dog", "--model", model, "--threshold", "1")
     assert result.exit_code == 0, result.output
@@ -309,7 +389,9 @@ def test_older_outputs_stay_whole_when_new_ones_cannot_be_written(model, video, 
     ("arguments", "message"),
     [
         (["https://example.org/a.mp4", "a dog"], "https://example.org/a.mp4 is an address"),
-        (["VIDEO", "second.mp4", "a dog"], "second.mp4 looks like a second video"),
+        (["VIDEO", "second.mp4", "a dog"], "No such video file: second.mp4"),
+        (["VIDEO", "a dog", "second.mp4"], "second.mp4 looks like a video, not a sentence"),
+        (["VIDEO", "--sentences", "/nowhere.txt"], "No such file or directory: /nowhere.txt"),
         (["VIDEO", "http://example.org/b.mp4"], "is an address"),
         (["VIDEO", "\udce9t\udce9"], "not valid UTF-8"),
         (["VIDEO", "a dog", "--json", "."], ". is a folder"),

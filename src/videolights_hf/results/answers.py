@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -62,7 +62,7 @@ def sure_moments(result: MomentResult) -> list[Moment]:
     return [] if low_score_note(result["moments"]) else list(result["moments"])
 
 
-def merge_spans(spans: Any) -> list[Span]:
+def merge_spans(spans: Iterable[tuple[float, float]]) -> list[Span]:
     """Sort (start, end) pairs, and join those that overlap or touch."""
     merged: list[Span] = []
     for start, end in sorted(spans):

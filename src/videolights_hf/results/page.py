@@ -8,10 +8,12 @@ import json
 import mimetypes
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from ..common.files import write_text
 from ..inference.highlights import find_highlights
+from ..inference.moments import MomentResult
 from .answers import VideoAnswers, sure_moments, video_beside
 
 # A page holds a third more than the video, and browsers keep all of it in memory.
@@ -44,7 +46,7 @@ def write_page(answers: VideoAnswers, path: Path, embed: bool = False) -> None:
     write_text(path, page, errors="replace")
 
 
-def _prediction(result) -> dict:
+def _prediction(result: MomentResult) -> dict[str, Any]:
     return {
         "query": result["query"],
         "duration": result["duration"],
