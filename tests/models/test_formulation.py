@@ -130,10 +130,15 @@ class TestLoading:
         assert len(warnings) == (member.change == "retrain")
         assert all(f"trained with {name}=" in warning for warning in warnings)
 
-    def test_the_release_has_no_counterpart(self, tmp_path):
-        tiny_model(refinement_relu=False).save_pretrained(tmp_path / "model")
-        with pytest.raises(ValueError, match="no counterpart of refinement_relu=False"):
-            convert_to_release(tmp_path / "model", tmp_path / "release.ckpt")
+    def test_the_release_has_a_counterpart_of_losses_and_of_positions_of_words_alone(self, tmp_path):
+        for name, member in MEMBERS.items():
+            tiny_model(**{name: member.paper}).save_pretrained(tmp_path / name)
+            if member.change == "none" or name == "use_text_positions":
+                convert_to_release(tmp_path / name, tmp_path / "release.ckpt")
+                continue
+            with pytest.raises(ValueError, match=f"no counterpart of {name}={member.paper!r}"):
+                convert_to_release(tmp_path / name, tmp_path / "refused.ckpt")
+        assert not (tmp_path / "refused.ckpt").exists()
 
 
 class TestLosses:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -197,5 +198,5 @@ def _answer(vid: str, video: str, find: Callable[[str], list[MomentResult]], out
             if outputs.several:
                 typer.secho(video, bold=True)
             print_tables(answers.predictions)
-        for path in [first, *written] if first is not None else []:
+        for path in itertools.chain([] if first is None else [first], written):
             typer.echo(f"Wrote {path}", err=outputs.takes_console)

@@ -365,7 +365,7 @@ def _release_options(config: DetectorConfig) -> dict[str, Any]:
         ValueError: The configuration uses what the release does not have.
     """
     if config.use_feature_refinement and config.word_correlation != "constant":
-        raise ValueError('The release has no counterpart of word_correlation="attended".')
+        raise ValueError(f"The release has no counterpart of word_correlation={config.word_correlation!r}.")
     family = config.model_type
     own = [name for name, member in MEMBERS.items() if member.change != "none" and name != "use_text_positions"]
     for name in own if family == "videolights" else []:
