@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import hf_hub_download
+from huggingface_hub import hf_hub_download, try_to_load_from_cache
 from huggingface_hub.errors import (
     EntryNotFoundError,
     HFValidationError,
@@ -83,6 +83,21 @@ def read_backbone_checkpoints(dataset: str | os.PathLike, **hub: Any) -> dict[st
             "checkpoints yourself with --backbone NAME=PATH_OR_ID."
         )
     return checkpoints
+
+
+def cached_revisions(checkpoints: Mapping[str, str]) -> dict[str, str]:
+    """The commit of each checkpoint of the Hub that is in this machine's cache; without those that are not.
+
+    Args:
+        checkpoints: Backbone name to folder or Hub id.
+    """
+    revisions = {}
+    for name, checkpoint in checkpoints.items():
+        path = try_to_load_from_cache(checkpoint, "config.json") if is_hub_id(checkpoint) else None
+        if isinstance(path, str):
+            # The cache keeps each commit's files in a folder of its name.
+            revisions[name] = Path(path).parent.name
+    return revisions
 
 
 def is_hub_id(name: str) -> bool:

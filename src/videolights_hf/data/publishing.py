@@ -12,7 +12,8 @@ import numpy as np
 from datasets import Dataset, Value
 from huggingface_hub import CommitInfo, DatasetCard, DatasetCardData, HfApi, create_branch, create_repo
 
-from .provenance import is_hub_id, write_backbone_checkpoints
+from ..hub.card import describe_checkpoint
+from .provenance import cached_revisions, is_hub_id, write_backbone_checkpoints
 from .tables import AUDIO, QUERIES, TEXT_PREFIX, VIDEO_PREFIX, VIDEOS
 
 _PARQUET_GROUP_BYTES = 32 * 1024**2
@@ -190,7 +191,11 @@ def make_dataset_card(
         },
         {"config_name": VIDEOS, "data_files": [{"split": VIDEOS, "path": f"{VIDEOS}/{VIDEOS}-*.parquet"}]},
     ]
-    known = backbone_checkpoints or {}
+    revisions = cached_revisions(backbone_checkpoints or {})
+    known = {
+        name: describe_checkpoint(checkpoint, revisions.get(name))
+        for name, checkpoint in (backbone_checkpoints or {}).items()
+    }
     note = f"The data's license is `{data_license}`." if data_license else "No license has been named for this data."
     return DatasetCard.from_template(
         DatasetCardData(
@@ -221,10 +226,7 @@ def make_dataset_card(
 
 def _feature_rows(of: str, prefix: str, table: Dataset, known: Mapping[str, str]) -> list[Sequence[str]]:
     names = [name.removeprefix(prefix) for name in table.column_names if name.startswith(prefix)]
-    return [
-        (name, of, str(_width(table, f"{prefix}{name}")), f"`{known[name]}`" if name in known else "not recorded")
-        for name in names
-    ]
+    return [(name, of, str(_width(table, f"{prefix}{name}")), known.get(name, "not recorded")) for name in names]
 
 
 def _width(table: Dataset, column: str) -> int:

@@ -57,6 +57,7 @@ class TrainingRecord:
         recipe: Name of the recipe.
         changed_settings: What was set differently from the recipe.
         initialized_from: Checkpoint that training started from.
+        backbone_revisions: For backbones of the Hub the commit that was in the cache of the machine.
         seed: Seed of weights, order, dropout and label draws.
         seconds: Duration of the run.
         hardware: What it ran on.
@@ -77,6 +78,7 @@ class TrainingRecord:
     recipe: str | None = None
     changed_settings: Mapping[str, Any] = field(default_factory=dict)
     initialized_from: str | None = None
+    backbone_revisions: Mapping[str, str] = field(default_factory=dict)
     seed: int | None = None
     seconds: float | None = None
     hardware: str | None = None
@@ -137,7 +139,7 @@ def make_model_card(
         config: The model's configuration.
         repo_id: Where the model is, for the code example: a Hub repository, or a folder.
         record: How it was trained and what it reached, as far as that is known.
-        backbone_checkpoints: For each backbone the checkpoint that computed the features, with its revision if known.
+        backbone_checkpoints: For each backbone the checkpoint that computed the features.
         settings: What only the model's owner can say.
         example: A program that uses the model; by default one that loads it from `repo_id`.
     """
@@ -152,7 +154,7 @@ def make_model_card(
         task=TASK,
         repo_id=repo_id,
         summary=_summary(config, dataset, record),
-        properties=_properties(config, backbone_checkpoints or {}),
+        properties=_properties(config, backbone_checkpoints or {}, record.backbone_revisions),
         example=example or _example(config, repo_id, backbone_checkpoints),
         training=_training_lines(record, dataset),
         changed=sorted(record.changed_settings.items()),
@@ -227,12 +229,18 @@ def _summary(config: Any, dataset: str | None, record: TrainingRecord) -> str:
     return f"Given a video and a sentence, this model {task} ({detector}).{where}"
 
 
-def _properties(config: Any, checkpoints: Mapping[str, str]) -> list[tuple[str, str]]:
+def describe_checkpoint(checkpoint: str, revision: str | None) -> str:
+    """A checkpoint in Markdown, with the beginning of its commit if that is known."""
+    return f"`{checkpoint}`" + (f", revision `{revision[:12]}`" if revision else "")
+
+
+def _properties(config: Any, checkpoints: Mapping[str, str], revisions: Mapping[str, str]) -> list[tuple[str, str]]:
+    def described(name: str, width: int) -> str:
+        known = [describe_checkpoint(checkpoints[name], revisions.get(name))] if name in checkpoints else []
+        return f"{name} ({', '.join([f'{width} wide', *known])})"
+
     def listed(backbones: Sequence[Sequence[Any]]) -> str:
-        return ", ".join(
-            f"{name} ({width} wide{', `' + checkpoints[name] + '`' if name in checkpoints else ''})"
-            for name, width in backbones
-        )
+        return ", ".join(described(name, width) for name, width in backbones)
 
     rows = [
         ("architecture", f"`{config.model_type}`"),
@@ -314,4 +322,11 @@ def _licenses(record: TrainingRecord, settings: CardSettings) -> list[tuple[str,
     return rows
 
 
-__all__ = ["CardSettings", "ReportedMetric", "TrainingRecord", "load_or_make_model_card", "make_model_card"]
+__all__ = [
+    "CardSettings",
+    "ReportedMetric",
+    "TrainingRecord",
+    "describe_checkpoint",
+    "load_or_make_model_card",
+    "make_model_card",
+]

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from ..common.files import write_json
+from ..data.provenance import cached_revisions
 from ..hub.card import ReportedMetric, TrainingRecord
 from .arguments import VideoLightsTrainingArguments
 from .preparation import RunData
@@ -57,6 +58,7 @@ def make_record(
         recipe=recipe.name,
         changed_settings=changed_settings(recipe),
         initialized_from=_public_name(init_from),
+        backbone_revisions=cached_revisions(data.backbone_checkpoints),
         seed=args.seed,
         seconds=seconds,
         hardware=_hardware(args.world_size, args.device),
