@@ -2,12 +2,14 @@
 
     python benchmarks/exported.py
 
-CPU seconds are the least of several runs on one thread, so that other programs on the machine matter little.
+Runs of PyTorch and of the graphs alternate, on one thread; medians are of CPU time, so that other programs on the machine
+matter little.
 """
 
 from __future__ import annotations
 
 import shutil
+import statistics
 import tempfile
 import time
 from collections.abc import Callable
@@ -24,15 +26,15 @@ from videolights_hf.demo import demo_checkpoint, make_world
 from videolights_hf.deploy import export_detector, export_model, exported_pipeline, load_graph, quantize_graph
 
 
-def least_cpu_seconds(run: Callable[[], Any], repeats: int) -> float:
-    """CPU time of the fastest of several runs, after one that does not count."""
-    run()
-    taken = []
-    for _ in range(repeats):
-        start = time.process_time()
-        run()
-        taken.append(time.process_time() - start)
-    return min(taken)
+def median_cpu_seconds(runs: dict[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
+    """Median CPU time of each of several functions, which alternate; the first round does not count."""
+    taken: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in range(repeats + 1):
+        for name, run in runs.items():
+            start = time.process_time()
+            run()
+            taken[name].append(time.process_time() - start)
+    return {name: statistics.median(times[1:]) for name, times in taken.items()}
 
 
 def size_of(path: Path) -> float:
@@ -68,33 +70,38 @@ def compare_speed(folder: Path, repeats: int) -> None:
         "text_features": torch.randn(1, 20, config.text_dim),
         "text_attention_mask": torch.ones(1, 20, dtype=torch.long),
     }
-    path = folder / "full.onnx"
-    difference = export_detector(model, path)
+    paths = {"ONNX": folder / "onnx" / "full.onnx", "ONNX, int8": folder / "int8" / "full.onnx"}
+    difference = export_detector(model, paths["ONNX"])
+    shutil.copytree(folder / "onnx", folder / "int8")
+    quantize_graph(paths["ONNX, int8"])
+    graphs = {name: load_graph(path, threads=1) for name, path in paths.items()}
     with torch.inference_mode():
-        eager = least_cpu_seconds(lambda: model(**inputs), repeats)
+        expected = model(**inputs)
+        runs: dict[str, Callable[[], Any]] = {"PyTorch": lambda: model(**inputs)}
+        runs |= {name: lambda graph=graph: graph(**inputs) for name, graph in graphs.items()}
+        seconds = median_cpu_seconds(runs, repeats)
     megabytes = sum(parameter.numel() for parameter in model.parameters()) * 4 / 1e6
-    print(f"full size, 75 clips: PyTorch {1000 * eager:.0f} ms, {megabytes:.0f} MB", flush=True)
-    for name in ("ONNX", "ONNX, int8"):
-        if name != "ONNX":
-            quantize_graph(path)
-        graph = load_graph(path, threads=1)
-        seconds = least_cpu_seconds(lambda graph=graph: graph(**inputs), repeats)
+    print(f"full size, 75 clips: PyTorch {1000 * seconds['PyTorch']:.0f} ms, {megabytes:.0f} MB", flush=True)
+    for name, graph in graphs.items():
         found = graph(**inputs)
-        with torch.inference_mode():
-            expected = model(**inputs)
         gap = max(float((value - expected[key]).abs().max()) for key, value in found.items())
-        print(f"{name:>12}: {1000 * seconds:.0f} ms, {size_of(path):.0f} MB, {gap:.1e} from PyTorch", flush=True)
+        ratio = seconds["PyTorch"] / seconds[name]
+        print(
+            f"{name:>12}: {1000 * seconds[name]:.0f} ms ({ratio:.1f} times as fast), {size_of(paths[name]):.0f} MB, "
+            f"{gap:.1e} from PyTorch",
+            flush=True,
+        )
     print(f"at other lengths, padded: {difference:.1e} from PyTorch")
 
 
 def main(
     num_videos: Annotated[int, typer.Option(min=2, help="How many videos to render.")] = 6,
-    repeats: Annotated[int, typer.Option(min=1, help="Runs to take the fastest of.")] = 10,
+    repeats: Annotated[int, typer.Option(min=1, help="Rounds of the timings.")] = 20,
 ) -> None:
     """Compare exported graphs with PyTorch."""
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder, quiet_transformers():
-        compare_speed(Path(folder), repeats)
+        compare_speed(Path(folder, "full"), repeats)
         compare_accuracy(Path(folder), num_videos)
 
 

@@ -13,6 +13,7 @@ import av
 import numpy as np
 import pytest
 import torch
+from huggingface_hub import constants
 from typer.testing import CliRunner
 
 from tests.support.tiny_backbones import make_tiny_clip
@@ -306,8 +307,38 @@ def test_without_a_model_and_a_network_it_says_what_there_is(tmp_path):
         assert words in error
 
 
-def test_backbones_are_for_zero_shot_alone():
-    assert_fails(run(DEMO_VIDEO, "a", "--model", "demo", "--backbone", "clip=x"), "its own backbones", code=2)
+def test_a_backbone_from_elsewhere_takes_the_place_of_the_models_own(model, video, tmp_path):
+    make_tiny_clip(seed=1).save_pretrained(tmp_path / "clip")
+
+    def saliency(*options):
+        result = run(video, "a dog", "--model", model, "--json", "-", *options)
+        assert result.exit_code == 0, result.output
+        return json.loads(result.stdout)["predictions"][0]["saliency"]
+
+    own, same = saliency(), saliency("--backbone", f"clip={model}/backbones/clip")
+    other = saliency("--backbone", f"clip={tmp_path / 'clip'}")
+    assert same == own
+    assert other != own
+
+
+@pytest.mark.parametrize(
+    ("backbone", "message", "code"),
+    [
+        ("clip", "is not NAME=PATH_OR_ID", 2),
+        ("clip=/no/such", "There is no folder /no/such", 1),
+        (f"clip={demo_checkpoint()}/backbones/clip", "are 64 wide, the processor expects 24", 1),
+    ],
+)
+def test_a_backbone_that_does_not_fit_is_refused(model, video, backbone, message, code):
+    assert_fails(run(video, "a", "--model", model, "--backbone", backbone), message, code=code)
+
+
+def test_offline_downloads_nothing(video, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    result = run(video, "a dog", "--offline")
+    assert constants.HF_HUB_OFFLINE
+    assert_fails(result, "--model demo")
 
 
 def test_the_bundled_model_has_a_name_and_highlights_are_listed():

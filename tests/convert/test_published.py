@@ -7,19 +7,24 @@ import sys
 import tarfile
 import threading
 import zipfile
+from pathlib import Path
 
 import pytest
 import torch
 from huggingface_hub import ModelCard, constants
+from typer.testing import CliRunner
 
 from videolights_hf import VideoLightsConfig, VideoLightsForMomentRetrieval, VideoLightsProcessor, convert_to_release
+from videolights_hf.cli.main import app
 from videolights_hf.convert.checkpoints import convert_published_checkpoint
 from videolights_hf.convert.published import (
     download_checkpoint,
     get_published_checkpoint,
     published_checkpoints,
+    published_features,
     unpacked_checkpoint,
 )
+from videolights_hf.hub.records import read_record
 
 NAME = "charades_sta/videolights"
 # Longer than the pieces in which gdown writes, so that a part of it is kept.
@@ -116,6 +121,19 @@ def test_the_catalog_names_what_the_authors_published():
         get_published_checkpoint("qvhighlight/videolights-b")
 
 
+def test_the_list_says_where_everything_is():
+    listed = CliRunner(env={"COLUMNS": "200"}).invoke(app, ["convert", "--list"])
+    assert listed.exit_code == 0
+    lines = listed.stdout.splitlines()
+    assert len(lines) == 12
+    for entry in published_checkpoints().values():
+        assert any(line.startswith(entry.name) and line.endswith(entry.page) for line in lines)
+    assert any(line.startswith("pretrain_features_qc.tar.gz") and "27.5 GB" in line for line in lines)
+    # The same in the docs.
+    page = (Path(__file__).parents[2] / "docs" / "published-models.md").read_text()
+    assert all(archive.page in page for archive in published_features())
+
+
 def test_a_file_is_fetched_once_and_then_taken_from_the_cache(drive, tmp_path):
     entry = get_published_checkpoint(NAME)
     path = download_checkpoint(entry, tmp_path)
@@ -163,7 +181,10 @@ def test_a_published_file_becomes_a_folder_with_a_card(release, tmp_path):
     card = ModelCard.load(tmp_path / "out" / "README.md")
     assert "As reported by the authors" in card.text
     assert "no license has been named" in card.text
+    assert "The authors' code, which trained it: MIT" in card.text
     assert {result.metric_type: result.metric_value for result in card.data.eval_results}["MR-full-mIoU"] == 50.2
+    # A push writes its card from this.
+    assert read_record(tmp_path / "out") == get_published_checkpoint(NAME).record
 
 
 def test_a_file_of_another_checkpoint_is_refused(release, tmp_path):

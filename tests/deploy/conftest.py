@@ -1,8 +1,11 @@
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
-from tests.support.tiny_backbones import make_tiny_clip, make_tiny_slowfast
+from tests.support.tiny_backbones import make_tiny_blip2, make_tiny_clip, make_tiny_slowfast, save_tiny_siglip
 from tests.support.videos import gray_frames, write_video
 from videolights_hf import (
     VideoLightsConfig,
@@ -10,15 +13,29 @@ from videolights_hf import (
     VideoLightsProcessor,
     VideoMomentRetrievalPipeline,
 )
+from videolights_hf.backbones import registry
+from videolights_hf.backbones.modules import import_backbone_module
 from videolights_hf.deploy import export_model
 
+SIGLIP = Path(__file__).parents[1] / "support" / "siglip_backbone.py"
 
-@pytest.fixture(scope="session")
-def model_folder(tmp_path_factory):
-    """A tiny model of CLIP and SlowFast, saved with its backbones."""
+
+@pytest.fixture(scope="module")
+def siglip():
+    """A backbone that is not the package's own, known while these tests run."""
+    import_backbone_module(str(SIGLIP))
+    yield registry.get_backbone_class("siglip")
+    # As it was before.
+    del registry.BACKBONES["siglip"], registry._origins["siglip"]
+    sys.modules.pop("siglip_backbone", None)
+
+
+@pytest.fixture(scope="module")
+def model_folder(tmp_path_factory, siglip):
+    """A tiny model of SlowFast, CLIP, BLIP-2 and SigLIP, saved with its backbones."""
     config = VideoLightsConfig(
-        video_backbones=[["slowfast", 80], ["clip", 24]],
-        text_backbones=[["clip", 32]],
+        video_backbones=[["slowfast", 80], ["clip", 24], ["blip2", 32], ["siglip", 16]],
+        text_backbones=[["clip", 32], ["blip2", 32], ["siglip", 16]],
         max_video_length=10,
         hidden_size=16,
         num_attention_heads=4,
@@ -28,6 +45,8 @@ def model_folder(tmp_path_factory):
     processor = VideoLightsProcessor.from_config(config, backbone_checkpoints={})
     processor.set_backbone(make_tiny_clip())
     processor.set_backbone(make_tiny_slowfast())
+    processor.set_backbone(make_tiny_blip2())
+    processor.set_backbone(siglip.from_pretrained(save_tiny_siglip(tmp_path_factory.mktemp("siglip") / "model")))
     folder = tmp_path_factory.mktemp("model")
     VideoMomentRetrievalPipeline(VideoLightsForMomentRetrieval(config), processor, device="cpu").save_pretrained(
         folder
@@ -35,13 +54,13 @@ def model_folder(tmp_path_factory):
     return folder
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def exported(model_folder, tmp_path_factory):
     """The tiny model as ONNX graphs."""
     return export_model(model_folder, tmp_path_factory.mktemp("exported") / "onnx")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def video(tmp_path_factory):
     """32 seconds, two windows of the tiny model."""
     path = tmp_path_factory.mktemp("video") / "video.mp4"

@@ -1,6 +1,7 @@
 """Cards say what is known of a model, and nothing else."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -59,6 +60,13 @@ def test_what_happened_is_said():
         "QVHighlights annotations): CC BY-NC-SA 4.0",
     ):
         assert fact in text, fact
+
+
+def test_backbones_are_named_with_their_revision_where_it_is_known():
+    record = replace(RECORD, backbone_revisions={"clip": "3d74acf9a28c67741b2f4f2ea7635f0aaf6f0268"})
+    text = card(record=record).text
+    assert "clip (512 wide, `openai/clip-vit-base-patch32`, revision `3d74acf9a28c`)" in text
+    assert "slowfast (2304 wide, `org/slowfast`)" in text
 
 
 def test_the_metadata_hold_the_results_as_the_hub_indexes_them():

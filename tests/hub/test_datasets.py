@@ -137,12 +137,14 @@ class TestDatasetsOnTheHub:
         commits = [name for name in hub.names.values() if name == DATASET]
         assert len(commits) == 2  # the empty repository, and this
 
-    def test_the_card_says_what_is_in_it(self, pushed):
+    def test_the_card_says_what_is_in_it(self, hub, pushed):
         card = DatasetCard(pushed["README.md"].decode())
         assert card.data.license == "cc-by-nc-sa-4.0"
         assert [config["config_name"] for config in card.data.configs] == ["queries", "videos"]
         for fact in ("| train | 4 |", "| val | 2 |", "| videos | 4 |", "`someone/slowfast`", "Clips are 2 s long"):
             assert fact in card.text, fact
+        commit = hub.repositories[f"{OWNER}/slowfast"]["main"]
+        assert f"`{OWNER}/slowfast`, revision `{commit[:12]}`" in card.text
 
     def test_streamed_loaded_and_local_items_are_the_same(self, run, built, pushed):
         assert json.loads(run("-c", STREAM, built / "dataset").splitlines()[-1]) == 4

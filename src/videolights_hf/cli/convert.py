@@ -7,8 +7,20 @@ from typing import Annotated
 
 import typer
 
-from .options import parse_pairs
+from .options import Offline, parse_pairs
 from .terminal import quiet_transformers
+
+
+def _list_published(asked: bool) -> None:
+    if asked:
+        from videolights_hf.convert.published import published_checkpoints, published_features
+
+        for name, entry in published_checkpoints().items():
+            features = ", ".join(str(backbone) for backbone, _ in entry.config.video_backbones)
+            typer.echo(f"{name:32}{features:24}{entry.page}")
+        for archive in published_features():
+            typer.echo(f"{archive.archive:32}{archive.size or 'size not stated':24}{archive.page}")
+        raise typer.Exit
 
 
 def convert(
@@ -48,6 +60,16 @@ def convert(
     text_backbone: Annotated[
         list[str] | None, typer.Option(metavar="NAME=WIDTH", help="The same for text encoders.")
     ] = None,
+    _list: Annotated[
+        bool,
+        typer.Option(
+            "--list",
+            help="List the checkpoints and features that the authors published, with their pages, and exit.",
+            is_eager=True,
+            callback=_list_published,
+        ),
+    ] = False,
+    _offline: Offline = False,
 ) -> None:
     """Convert a released checkpoint to a model folder, or back with --reverse.
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .options import Domains
+from .options import Domains, Offline
 from .terminal import quiet_transformers
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ def evaluate(
         typer.Option(metavar="FILE.jsonl", help="With a file of predictions: the annotations of the same queries."),
     ] = None,
     domain: Domains = None,
+    _offline: Offline = False,
     split: Annotated[
         str | None, typer.Option(rich_help_panel=_MODEL, help="Split to predict. Default: val.", show_default=False)
     ] = None,

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from .options import BackboneModules, Offline
 from .terminal import quiet_transformers
 
 
@@ -21,6 +22,8 @@ def export(
     int8: Annotated[
         bool, typer.Option("--int8", help="Round the weights of the ONNX graphs to eight bits (dynamic quantization).")
     ] = False,
+    _backbone_module: BackboneModules = None,
+    _offline: Offline = False,
 ) -> None:
     """Write a trained detector and its backbones as graphs, and compare each with PyTorch.
 

@@ -17,6 +17,7 @@ from .options import (
     Decoders,
     Device,
     Dtype,
+    Offline,
     parse_backbones,
     parse_pairs,
 )
@@ -45,6 +46,7 @@ def extract(
     output: Annotated[Path, typer.Argument(metavar="OUTPUT", help="Folder for the features.")],
     backbone: Backbones = None,
     _backbone_module: BackboneModules = None,
+    _offline: Offline = False,
     annotations: Annotated[
         list[str] | None,
         typer.Option(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from .options import parse_pairs
 from .zero_shot import ZERO_SHOT, load_zero_shot
 
 if TYPE_CHECKING:
@@ -29,12 +30,13 @@ FinderModel = Annotated[
         "made-up world).",
     ),
 ]
-SimilarityModel = Annotated[
+FinderBackbones = Annotated[
     list[str] | None,
     typer.Option(
         "--backbone",
         metavar="NAME=PATH_OR_ID",
-        help="With zero-shot: the CLIP-like model to compare by. Default: openai/clip-vit-base-patch32.",
+        help="Load a backbone of the model from here, in place of the one that it names. Repeat for several. With "
+        "zero-shot: the CLIP-like model to compare by. Default: openai/clip-vit-base-patch32.",
         show_default=False,
     ),
 ]
@@ -46,7 +48,7 @@ def load_finder(
     """The pipeline of a model that a user named.
 
     Raises:
-        typer.BadParameter: `--backbone` with a model that has its own.
+        typer.BadParameter: `--backbone` is malformed.
         OSError: There is no such model.
         ValueError: It is damaged, of another kind, or cannot run on the device.
     """
@@ -55,17 +57,11 @@ def load_finder(
     from videolights_hf.demo.bundled import demo_checkpoint
     from videolights_hf.deploy.runner import load_pipeline
 
-    check_finder(model, backbone)
     chosen = None if dtype == "auto" else getattr(torch, dtype)
     if model == ZERO_SHOT:
         return load_zero_shot(backbone, device, chosen)
     path = str(demo_checkpoint()) if model == DEMO else model
     if not Path(path).is_dir() and (path.startswith((".", "/", "~")) or path.count("/") > 1):
         raise FileNotFoundError(f"No such model folder: {path}")
-    return load_pipeline(path, device=device, dtype=chosen)
-
-
-def check_finder(model: str, backbone: list[str] | None) -> None:
-    """Refuse `--backbone` beside a trained model, before anything is read."""
-    if backbone and model != ZERO_SHOT:
-        raise typer.BadParameter("a trained model brings its own backbones.", param_hint="--backbone")
+    checkpoints = parse_pairs(backbone, "--backbone", "NAME=PATH_OR_ID")
+    return load_pipeline(path, device=device, dtype=chosen, backbone_checkpoints=checkpoints)

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from typing import Annotated, Literal
 
 import typer
 
 ComputeDtype = Literal["float32", "bfloat16", "float16"]
+
+
+def _go_offline(asked: bool) -> None:
+    if asked:
+        # Libraries read it when they are imported, and the Hub's client may be there already.
+        os.environ["HF_HUB_OFFLINE"] = "1"
+        if "huggingface_hub" in sys.modules:
+            from huggingface_hub import constants
+
+            constants.HF_HUB_OFFLINE = True
 
 
 def _import_backbone_modules(modules: list[str] | None) -> list[str] | None:
@@ -71,6 +83,12 @@ Exclude = Annotated[
 ]
 FeatureData = Annotated[
     str, typer.Option("--data", metavar="PATH_OR_ID", help="Feature dataset: a folder or a Hub dataset.")
+]
+Offline = Annotated[
+    bool,
+    typer.Option(
+        "--offline", is_eager=True, callback=_go_offline, help="Download nothing: use files and the cache alone."
+    ),
 ]
 Settings = Annotated[
     list[str] | None,

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .finder import FinderDtype, FinderModel, SimilarityModel, check_finder, load_finder
-from .options import BackboneModules, Device
+from .finder import FinderBackbones, FinderDtype, FinderModel, load_finder
+from .options import BackboneModules, Device, Offline
 from .outputs import Outputs
 from .terminal import describe, is_expected, print_line, quiet_transformers
 from .zero_shot import ZERO_SHOT
@@ -33,7 +33,7 @@ def predict(
         typer.Option("--sentences", metavar="FILE", help="A text file of more sentences, one per line."),
     ] = None,
     model: FinderModel = ZERO_SHOT,
-    backbone: SimilarityModel = None,
+    backbone: FinderBackbones = None,
     audio_path: Annotated[
         Path | None,
         typer.Option(
@@ -100,6 +100,7 @@ def predict(
     ] = 0.7,
     device: Device = None,
     _backbone_module: BackboneModules = None,
+    _offline: Offline = False,
     dtype: FinderDtype = "auto",
     batch_size: Annotated[
         int, typer.Option(min=1, help="Pairs of a sentence and a window of the video per batch.")
@@ -117,7 +118,6 @@ def predict(
 
     from .asked import read_sentences, split_words
 
-    check_finder(model, backbone)
     if embed and html is None:
         raise typer.BadParameter("there is no page: give --html", param_hint="--embed")
     videos, sentences = split_words(words)

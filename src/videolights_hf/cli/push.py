@@ -51,7 +51,7 @@ def push(
     """
     from videolights_hf.hub.card import CardSettings
     from videolights_hf.hub.publish import model_folders, push_folder
-    from videolights_hf.training.record import read_record
+    from videolights_hf.hub.records import read_record
 
     records = {name: record for name, path in model_folders(folder).items() if (record := read_record(path))}
     settings = CardSettings(weights_license=weights_license, tags=tag or (), benchmark_id=benchmark)

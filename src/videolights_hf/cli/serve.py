@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .options import Device
+from .options import BackboneModules, Device, Offline, parse_pairs
 from .terminal import quiet_transformers
 
 
@@ -35,6 +35,15 @@ def serve(
     timeout: Annotated[float, typer.Option(min=0.1, help="Seconds that a request may take.")] = 300,
     max_videos: Annotated[int, typer.Option(min=1, help="Encoded videos to keep.")] = 100,
     device: Device = None,
+    backbone: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=PATH_OR_ID",
+            help="Load a backbone of the model from here, in place of the one that it names. Repeat for several.",
+        ),
+    ] = None,
+    _backbone_module: BackboneModules = None,
+    _offline: Offline = False,
 ) -> None:
     """Serve a model over HTTP: add a video once, ask about it many times. /docs shows what can be asked.
 
@@ -62,7 +71,9 @@ def serve(
         max_videos=max_videos,
     )
     with quiet_transformers():
-        pipeline = load_pipeline(demo_checkpoint() if model == "demo" else model, device=device)
+        checkpoints = parse_pairs(backbone, "--backbone", "NAME=PATH_OR_ID")
+        path = demo_checkpoint() if model == "demo" else model
+        pipeline = load_pipeline(path, device=device, backbone_checkpoints=checkpoints)
         # Before the first request: a backbone that is missing is found now.
         for name, _ in [*pipeline.processor.video_backbones, *pipeline.processor.text_backbones]:
             pipeline.processor.get_backbone(name)

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from .finder import FinderDtype, FinderModel, SimilarityModel, check_finder, load_finder
-from .options import BackboneModules, Device
+from .finder import FinderBackbones, FinderDtype, FinderModel, load_finder
+from .options import BackboneModules, Device, Offline
 from .terminal import quiet_transformers
 from .zero_shot import ZERO_SHOT
 
@@ -24,9 +24,10 @@ def summarize(
         typer.Option("--output", metavar="OUT.mp4", help="Default: VIDEO's name with -summary.", show_default=False),
     ] = None,
     model: FinderModel = ZERO_SHOT,
-    backbone: SimilarityModel = None,
+    backbone: FinderBackbones = None,
     device: Device = None,
     _backbone_module: BackboneModules = None,
+    _offline: Offline = False,
     dtype: FinderDtype = "auto",
 ) -> None:
     """Cut a video down to the seconds of the highest saliency, in their order and with sound.
@@ -42,7 +43,6 @@ def summarize(
 
     from .asked import check_sentences
 
-    check_finder(model, backbone)
     if not length > 0:
         raise typer.BadParameter("a summary needs a positive number of seconds", param_hint="--length")
     check_sentences([] if sentence is None else [sentence])

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .options import BackboneCheckpoints, BackboneModules, Domains, FeatureData, Settings, parse_pairs
+from .options import BackboneCheckpoints, BackboneModules, Domains, FeatureData, Offline, Settings, parse_pairs
 from .terminal import quiet_transformers
 
 
@@ -37,6 +37,7 @@ def train(
     backbone: BackboneCheckpoints = None,
     _backbone_module: BackboneModules = None,
     domain: Domains = None,
+    _offline: Offline = False,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --output, if there is one.")] = False,
     _list: Annotated[
         bool, typer.Option("--list", help="List the recipes and exit.", is_eager=True, callback=_list_recipes)

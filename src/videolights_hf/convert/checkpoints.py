@@ -16,8 +16,10 @@ from huggingface_hub.errors import StrictDataclassError
 from ..common.files import folder_written_aside, written_aside
 from ..common.loading import load_complete_model, load_config
 from ..common.safe_loading import load_torch_file
-from ..hub.card import TrainingRecord, make_model_card
+from ..hub.card import TrainingRecord
 from ..hub.code import delete_stale_code
+from ..hub.publish import write_card
+from ..hub.records import write_record
 from ..inference.processing import VideoLightsProcessor
 from ..models.configuration import DetectorConfig
 from ..models.detector import DetectorForMomentRetrieval
@@ -320,16 +322,13 @@ def _save(
     if backbone_checkpoints:
         checkpoints = {**processor.backbone_checkpoints, **backbone_checkpoints}
         processor = VideoLightsProcessor.from_config(model.config, checkpoints)
-    card = make_model_card(
-        model.config,
-        Path(output_dir).absolute().name,
-        record=record,
-        backbone_checkpoints=processor.backbone_checkpoints,
-    )
     with folder_written_aside(output_dir) as folder:
         model.save_pretrained(folder)
         processor.save_pretrained(folder)
-        card.save(folder / "README.md")
+        if record.metrics:
+            # So that a push writes the same card.
+            write_record(folder, record)
+        write_card(folder, Path(output_dir).absolute().name, record)
     delete_stale_code(Path(output_dir), model.config.model_type)
 
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from huggingface_hub import constants
 
@@ -57,6 +57,7 @@ class PublishedCheckpoint:
         split: Split that the metrics are of.
         metrics: Reported metrics in percent, by the names that evaluation uses.
         source: Who reported them.
+        code_license: License of the authors' code; they name none for the weights.
     """
 
     dataset: str
@@ -65,6 +66,7 @@ class PublishedCheckpoint:
     split: str
     metrics: Mapping[str, float]
     source: str
+    code_license: str
 
     @property
     def name(self) -> str:
@@ -74,7 +76,7 @@ class PublishedCheckpoint:
     @property
     def page(self) -> str:
         """The page from which it can be fetched by hand."""
-        return f"https://drive.google.com/file/d/{self.drive_id}/view"
+        return _page_of(self.drive_id)
 
     @property
     def config(self) -> VideoLightsConfig:
@@ -85,7 +87,13 @@ class PublishedCheckpoint:
     def record(self) -> TrainingRecord:
         """What its card says of its training."""
         metrics = tuple(ReportedMetric(name, value) for name, value in self.metrics.items())
-        return TrainingRecord(dataset=self.dataset, eval_split=self.split, metrics=metrics, source=self.source)
+        return TrainingRecord(
+            dataset=self.dataset,
+            eval_split=self.split,
+            metrics=metrics,
+            source=self.source,
+            code_license=self.code_license,
+        )
 
     def check(self, config: DetectorConfig) -> None:
         """Check that a file is this checkpoint.
@@ -103,12 +111,44 @@ class PublishedCheckpoint:
             raise ValueError(f"The file is not {self.name}: {'; '.join(differences)}.")
 
 
+@dataclass(frozen=True)
+class PublishedFeatures:
+    """An archive of features that the authors published.
+
+    Attributes:
+        dataset: What they are of.
+        archive: Name of the file.
+        size: As the authors state it, if they do.
+        drive_id: Identifier of its file on Google Drive.
+    """
+
+    dataset: str
+    archive: str
+    size: str | None
+    drive_id: str
+
+    @property
+    def page(self) -> str:
+        """The page from which it can be fetched by hand."""
+        return _page_of(self.drive_id)
+
+
+@lru_cache(maxsize=1)
+def _catalog() -> dict[str, Any]:
+    return json.loads(CATALOG.read_text(encoding="utf-8"))
+
+
 @lru_cache(maxsize=1)
 def published_checkpoints() -> dict[str, PublishedCheckpoint]:
     """The published checkpoints by name."""
-    catalog = json.loads(CATALOG.read_text(encoding="utf-8"))
-    entries = [PublishedCheckpoint(**row, source=catalog["source"]) for row in catalog["checkpoints"]]
+    common = {name: _catalog()[name] for name in ("source", "code_license")}
+    entries = [PublishedCheckpoint(**row, **common) for row in _catalog()["checkpoints"]]
     return {entry.name: entry for entry in entries}
+
+
+def published_features() -> list[PublishedFeatures]:
+    """The published archives of features."""
+    return [PublishedFeatures(**row) for row in _catalog()["features"]]
 
 
 def get_published_checkpoint(name: str) -> PublishedCheckpoint:
@@ -216,6 +256,10 @@ def _copied(member: IO[bytes]) -> Iterator[Path]:
         with copy.open("wb") as file:
             shutil.copyfileobj(member, file)
         yield copy
+
+
+def _page_of(drive_id: str) -> str:
+    return f"https://drive.google.com/file/d/{drive_id}/view"
 
 
 def _is_page(path: Path) -> bool:

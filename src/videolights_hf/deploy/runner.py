@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,6 +13,7 @@ import torch
 from torch import nn
 from transformers import AutoConfig, AutoTokenizer, BatchEncoding, PreTrainedConfig, PreTrainedModel
 
+from ..backbones.checkpoints import load_backbones
 from ..backbones.image_text import ImageTextBackbone
 from ..backbones.registry import get_backbone_class
 from ..inference.pipeline import VideoMomentRetrievalPipeline
@@ -105,7 +107,11 @@ def exported_pipeline(
 
 
 def load_pipeline(
-    model: str | os.PathLike[str], *, device: str | None = None, dtype: torch.dtype | None = None
+    model: str | os.PathLike[str],
+    *,
+    device: str | None = None,
+    dtype: torch.dtype | None = None,
+    backbone_checkpoints: Mapping[str, str] | None = None,
 ) -> VideoMomentRetrievalPipeline:
     """The pipeline of a model folder or Hub id, or of a folder of exported graphs.
 
@@ -113,13 +119,21 @@ def load_pipeline(
         model: Folder or Hub id.
         device: Where to run; graphs run on the CPU alone.
         dtype: Floating-point type; graphs have their own.
+        backbone_checkpoints: For some of the model's backbones a folder or Hub id to load it from, in place of the one
+            that the model names.
 
     Raises:
-        ValueError: Graphs are asked for on another device or in another type, or the model is of another kind.
-        OSError: There is no such model.
+        ValueError: Graphs are asked for on another device, in another type or with other backbones, the model is of
+            another kind, or it has no such backbone or one of other widths.
+        OSError: There is no such model or backbone.
     """
     if not is_exported(model):
-        return VideoMomentRetrievalPipeline.from_pretrained(model, device=device, dtype=dtype)
+        pipeline = VideoMomentRetrievalPipeline.from_pretrained(model, device=device, dtype=dtype)
+        for backbone in load_backbones(backbone_checkpoints or {}):
+            pipeline.processor.set_backbone(backbone)
+        return pipeline
+    if backbone_checkpoints:
+        raise ValueError(f"{model} holds exported graphs of its backbones: export the model with others.")
     if device not in (None, "cpu") or dtype not in (None, torch.float32):
         raise ValueError(f"{model} holds exported graphs, which run on the CPU in their own type: leave both out.")
     return exported_pipeline(model)
@@ -160,7 +174,8 @@ class _GraphSides:
 
     def token_features(self, tokens: BatchEncoding) -> torch.Tensor:
         """Features (B, N, text_dim) of tokenized sentences."""
-        return self.text_graph(input_ids=tokens["input_ids"], attention_mask=tokens["attention_mask"])["features"]
+        # SigLIP reads no mask, and so its graph takes none.
+        return self.text_graph(**{name: tokens[name] for name in self.text_graph.inputs})["features"]
 
     def to(self, device: Any = None, dtype: Any = None) -> _GraphSides:
         """The backbone as it is: graphs stay where they are."""

@@ -67,6 +67,7 @@ class TrainingRecord:
         details_file: File beside the weights that holds every metric.
         limits: Further limits of the model.
         source: Who reported the metrics, where that is not this run.
+        code_license: License of the code that trained it, where that is not this package.
     """
 
     dataset: str | None = None
@@ -88,6 +89,7 @@ class TrainingRecord:
     details_file: str | None = None
     limits: Sequence[str] = ()
     source: str | None = None
+    code_license: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as `from_dict` reads them."""
@@ -316,6 +318,8 @@ def _licenses(record: TrainingRecord, settings: CardSettings) -> list[tuple[str,
         ("Code", "Apache-2.0"),
         ("Weights", settings.weights_license or "no license has been named for these weights"),
     ]
+    if record.code_license:
+        rows.insert(1, ("The authors' code, which trained it", record.code_license))
     if record.dataset in _TITLES:
         data = _DATA_LICENSES.get(record.dataset, "see its authors' page")
         rows.append((f"Training data ({_TITLES[record.dataset]} annotations)", data))

@@ -20,9 +20,9 @@ TEMPLATE = """\
 ```python
 {{ example }}
 ```
-
+{% if "trust_remote_code" in example %}
 With `videolights_hf` installed, `trust_remote_code` is not needed.
-
+{% endif %}
 ## Training
 
 {% if training -%}

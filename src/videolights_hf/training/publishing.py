@@ -13,8 +13,8 @@ from transformers.utils.hub import PushInProgress
 
 from ..hub.card import CardSettings
 from ..hub.publish import PREDICTION_FILES, PUBLISHED_FILES, write_card
+from ..hub.records import read_record
 from .arguments import VideoLightsTrainingArguments
-from .record import read_record
 
 # What a checkpoint holds beside the weights is for resuming.
 _OF_CHECKPOINT = ("config.json", "*.safetensors", "*.safetensors.index.json", "*_videolights.py")

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..hub.records import read_record
 from .domains import evaluate_domains, train_domains
 from .fetching import local_checkpoint
 from .preparation import RunData
 from .recipes import Recipe
-from .record import read_record
 from .report import domain_table, headline_metrics, metrics_table
 from .run import evaluate_checkpoint, train_recipe
 

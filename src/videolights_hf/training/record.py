@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import importlib.metadata
-import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -12,15 +11,12 @@ from typing import Any
 
 import torch
 
-from ..common.files import write_json
 from ..data.provenance import cached_revisions
 from ..hub.card import ReportedMetric, TrainingRecord
 from .arguments import VideoLightsTrainingArguments
 from .preparation import RunData
 from .recipes import Recipe, list_recipes, load_recipe
 from .report import headline_metrics, in_percent
-
-RECORD_FILE = "training_record.json"
 
 _PACKAGES = ("videolights-hf", "torch", "transformers", "datasets", "accelerate")
 
@@ -79,26 +75,6 @@ def changed_settings(recipe: Recipe) -> dict[str, Any]:
         now, before = (_plain(getattr(one, section)) for one in (recipe, original))
         changed |= {name: value for name, value in now.items() if value != before.get(name)}
     return changed
-
-
-def write_record(folder: str | Path, record: TrainingRecord) -> None:
-    """Write a record beside the weights."""
-    write_json(Path(folder, RECORD_FILE), record.to_dict())
-
-
-def read_record(folder: str | Path) -> TrainingRecord | None:
-    """The record of a training folder, or `None` if it has none.
-
-    Raises:
-        ValueError: The file is damaged.
-    """
-    path = Path(folder, RECORD_FILE)
-    if not path.is_file():
-        return None
-    try:
-        return TrainingRecord.from_dict(json.loads(path.read_text(encoding="utf-8")))
-    except ValueError as error:
-        raise ValueError(f"{path} is damaged ({error}): remove it, and the card leaves the training out.") from error
 
 
 def _plain(section: Any) -> dict[str, Any]:

@@ -17,11 +17,12 @@ from ..common.locks import FolderInUseError, locked_folder
 from ..data.collator import VideoLightsDataCollator
 from ..data.dataset import FeatureDataset
 from ..hub.publish import hub_name, write_card
+from ..hub.records import write_record
 from .arguments import VideoLightsTrainingArguments
 from .checkpoints import find_resumable_checkpoint
 from .preparation import RunData, build_model, fit_config_to_data, load_model, make_processor
 from .recipes import RECIPE_FILE, Recipe, save_recipe
-from .record import make_record, write_record
+from .record import make_record
 from .trainer import VideoLightsTrainer
 
 if TYPE_CHECKING:
