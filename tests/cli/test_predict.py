@@ -338,7 +338,9 @@ def test_offline_downloads_nothing(video, monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     result = run(video, "a dog", "--offline")
     assert constants.HF_HUB_OFFLINE
-    assert_fails(result, "--model demo")
+    assert result.exit_code == 1
+    assert "Error: openai/clip-vit-base-patch32" in result.stderr
+    assert "--model demo" in result.stderr
 
 
 def test_the_bundled_model_has_a_name_and_highlights_are_listed():

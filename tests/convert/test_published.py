@@ -182,6 +182,8 @@ def test_a_published_file_becomes_a_folder_with_a_card(release, tmp_path):
     assert "As reported by the authors" in card.text
     assert "no license has been named" in card.text
     assert "The authors' code, which trained it: MIT" in card.text
+    assert f"converted from `{NAME}` of the [authors' checkpoints]({get_published_checkpoint(NAME).page})" in card.text
+    assert "None" not in card.text
     assert {result.metric_type: result.metric_value for result in card.data.eval_results}["MR-full-mIoU"] == 50.2
     # A push writes its card from this.
     assert read_record(tmp_path / "out") == get_published_checkpoint(NAME).record

@@ -81,6 +81,9 @@ def test_the_card_of_a_training_says_what_happened(hub, trained):
     assert "| `num_train_epochs` | `2` |" in card.text
     assert "Seed: 2018" in card.text
     assert str(trained) not in card.text
+    # A token among them would be public.
+    assert "hub_" not in card.text
+    assert "hub_" not in hub.files(f"{OWNER}/finder")["training_record.json"].decode()
 
 
 def test_a_folder_is_pushed_whole_and_again_after_a_failure(hub, python, trained):

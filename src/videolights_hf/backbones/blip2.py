@@ -65,7 +65,8 @@ class Blip2Backbone(ImageTextBackbone[Blip2ForImageTextRetrieval]):
         """The Q-Former's output for its first query."""
         image = self.model.vision_model(pixel_values=pixels.to(self.model.vision_model.dtype)).last_hidden_state
         output = self.model.qformer(
-            query_embeds=self.model.query_tokens.expand(len(image), -1, -1),
+            # Not `len(image)`, which a graph of this would fix.
+            query_embeds=self.model.query_tokens.expand(image.shape[0], -1, -1),
             encoder_hidden_states=image,
             encoder_attention_mask=torch.ones(image.shape[:-1], dtype=torch.long, device=image.device),
         )

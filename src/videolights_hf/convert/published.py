@@ -93,6 +93,7 @@ class PublishedCheckpoint:
             metrics=metrics,
             source=self.source,
             code_license=self.code_license,
+            origin=f"converted from `{self.name}` of the [authors' checkpoints]({self.page})",
         )
 
     def check(self, config: DetectorConfig) -> None:

@@ -68,6 +68,8 @@ class TrainingRecord:
         limits: Further limits of the model.
         source: Who reported the metrics, where that is not this run.
         code_license: License of the code that trained it, where that is not this package.
+        protocol: How the metrics were measured; by default that of the dataset's benchmark.
+        origin: Where the weights come from, in Markdown, where that is not this run.
     """
 
     dataset: str | None = None
@@ -90,6 +92,8 @@ class TrainingRecord:
     limits: Sequence[str] = ()
     source: str | None = None
     code_license: str | None = None
+    protocol: str | None = None
+    origin: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as `from_dict` reads them."""
@@ -271,30 +275,36 @@ def _example(config: Any, repo_id: str, checkpoints: Mapping[str, str] | None) -
 
 
 def _training_lines(record: TrainingRecord, dataset: str | None) -> list[str]:
-    def split(name: str | None, count: int | None) -> str:
-        return f"`{name}`" + (f" ({count:,} queries)" if count else "")
+    def split(name: str | None, count: int | None) -> str | None:
+        return f"`{name}`" + (f" ({count:,} queries)" if count else "") if name else None
 
+    train_split = split(record.train_split, record.num_train_queries)
     rows = [
-        ("Data", f"{dataset}, split {split(record.train_split, record.num_train_queries)}" if dataset else None),
+        ("Weights", record.origin),
+        ("Data", f"{dataset}, split {train_split}" if dataset and train_split else dataset),
         ("Domain", record.domain),
-        ("Evaluated on", split(record.eval_split, record.num_eval_queries) if record.eval_split else None),
+        ("Evaluated on", split(record.eval_split, record.num_eval_queries)),
         ("Recipe", f"`{record.recipe}`" if record.recipe else None),
         ("Started from", f"`{record.initialized_from}`" if record.initialized_from else None),
         ("Seed", record.seed),
         ("Hardware", record.hardware),
-        ("Time", f"{record.seconds / 60:.1f} min" if record.seconds else None),
+        ("Time", _duration(record.seconds) if record.seconds else None),
         ("Date", record.date),
         ("Versions", ", ".join(f"{name} {version}" for name, version in record.versions.items()) or None),
     ]
     return [f"{name}: {value}" for name, value in rows if value is not None]
 
 
+def _duration(seconds: float) -> str:
+    return f"{seconds / 60:.1f} min" if seconds >= 60 else f"{seconds:.0f} s"
+
+
 def _results_heading(record: TrainingRecord, dataset: str | None) -> str:
     where = f" on {dataset}" if dataset else ""
     split = f", split `{record.eval_split}`" if record.eval_split else ""
-    protocol = f" ({_PROTOCOLS[record.dataset]})" if record.dataset in _PROTOCOLS else ""
+    protocol = record.protocol or _PROTOCOLS.get(record.dataset or "")
     source = f" As reported by {record.source}; not measured again." if record.source else ""
-    return f"Percent{where}{split}{protocol}.{source}"
+    return f"Percent{where}{split}{f' ({protocol})' if protocol else ''}.{source}"
 
 
 def _limits(config: Any, dataset: str | None) -> list[str]:

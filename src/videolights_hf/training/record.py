@@ -15,6 +15,7 @@ from ..data.provenance import cached_revisions
 from ..hub.card import ReportedMetric, TrainingRecord
 from .arguments import VideoLightsTrainingArguments
 from .preparation import RunData
+from .recipe_fields import is_outbound
 from .recipes import Recipe, list_recipes, load_recipe
 from .report import headline_metrics, in_percent
 
@@ -66,14 +67,17 @@ def make_record(
 
 
 def changed_settings(recipe: Recipe) -> dict[str, Any]:
-    """What a recipe sets differently from the packaged recipe of its name; empty for a user's own recipe."""
+    """What a recipe sets differently from the packaged recipe of its name; empty for a user's own recipe.
+
+    What sends something to another machine is left out: it says nothing about the model, and may be a token.
+    """
     if recipe.name not in list_recipes():
         return {}
     original = load_recipe(recipe.name)
     changed: dict[str, Any] = {}
     for section in ("data", "model", "training"):
         now, before = (_plain(getattr(one, section)) for one in (recipe, original))
-        changed |= {name: value for name, value in now.items() if value != before.get(name)}
+        changed |= {name: value for name, value in now.items() if value != before.get(name) and not is_outbound(name)}
     return changed
 
 
@@ -98,4 +102,5 @@ def _hardware(num_processes: int, device: torch.device) -> str:
     if device.type == "cuda":
         return f"{num_processes} x {torch.cuda.get_device_name(device)}"
     threads = torch.get_num_threads()
-    return f"{num_processes} x {device.type}" + (f", {threads} threads each" if device.type == "cpu" else "")
+    plural = "s" if threads > 1 else ""
+    return f"{num_processes} x {device.type}" + (f", {threads} thread{plural} each" if device.type == "cpu" else "")
