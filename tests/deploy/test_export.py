@@ -1,5 +1,7 @@
+import gc
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -106,6 +108,8 @@ def test_int8_is_smaller_and_near(exported, tmp_path):
 def test_what_is_damaged_or_asked_for_in_vain_is_said(exported, tmp_path):
     with pytest.raises(ValueError, match="run on the CPU in their own type"):
         load_pipeline(exported.folder, device="cuda")
+    with pytest.raises(ValueError, match="hold its backbones"):
+        load_pipeline(exported.folder, backbone_checkpoints={"clip": "x"})
     with pytest.raises(FileExistsError, match="is not empty"):
         export_model("nowhere", exported.folder)
     shutil.copytree(exported.folder, tmp_path / "copy")
@@ -126,6 +130,25 @@ def test_what_is_damaged_or_asked_for_in_vain_is_said(exported, tmp_path):
         exported_pipeline(tmp_path / "copy")
 
 
+@pytest.mark.slow
+def test_the_pipeline_exports_what_is_not_exported_yet(exported, model_folder, video, monkeypatch):
+    folders = []
+
+    def export(model, folder):
+        assert model == model_folder
+        folders.append(folder)
+        shutil.copytree(exported.folder, folder, dirs_exist_ok=True)
+
+    monkeypatch.setattr("videolights_hf.deploy.runner.export_model", export)
+    on_graphs = load_pipeline(model_folder, backend="onnx")
+    assert isinstance(on_graphs.model, ExportedDetector)
+    assert on_graphs(video, SENTENCES) == load_pipeline(exported.folder, backend="onnx")(video, SENTENCES)
+    assert len(folders) == 1
+    del on_graphs
+    gc.collect()
+    assert not Path(folders[0]).exists()
+
+
 def test_a_sample_that_would_fix_an_axis_is_refused(tmp_path):
     traced = Traced(torch.nn.Linear(2, 2), lambda x: {"y": x})
     with pytest.raises(ValueError, match="would be fixed at the length 1"):
@@ -144,6 +167,8 @@ def test_the_command_exports_what_predict_runs(moment_detr_folder, tmp_path, vid
     result = runner.invoke(app, ["export", str(moment_detr_folder), str(out), "--format", "torch"])
     assert result.exit_code == 0, result.output
     assert "graphs/detector.pt2: largest difference of detector from PyTorch" in result.output
+    with pytest.raises(ValueError, match="graphs of another format"):
+        load_pipeline(out, backend="onnx")
     answers = []
     for model in (moment_detr_folder, out):
         predicted = runner.invoke(app, ["predict", video, SENTENCES[0], "--model", str(model), "--json", "-"])

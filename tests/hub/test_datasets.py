@@ -16,6 +16,7 @@ from tests.support.warm import ROOT, warm_python
 
 DATASET = f"datasets/{OWNER}/features"
 SENTENCE = "A red square moves."
+BACKBONES = ("slowfast", "clip", "blip2")
 
 # Three backbones in repositories of their own, features of raw videos by them, and the dataset of these features.
 MAKE = """
@@ -117,12 +118,19 @@ def built(run, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def pushed(hub, run, built):
-    script = (
-        "import sys; from videolights_hf.data import *; folder = sys.argv[1]; "
-        "push_feature_dataset(load_feature_dataset(folder), 'someone/features', private=True, "
-        "backbone_checkpoints=read_backbone_checkpoints(folder), data_license='cc-by-nc-sa-4.0')"
+    """The dataset that `videolights prepare` makes of the same features, on the Hub."""
+    features = built / "features"
+    run(
+        *("-m", "videolights_hf", "prepare", built / "prepared", "--dataset", "qvhighlights"),
+        *("--annotations", f"train={built / 'train.jsonl'}", "--annotations", f"val={built / 'val.jsonl'}"),
+        *(part for name in BACKBONES for part in ("--video-features", f"{name}={features / f'{name}_features'}")),
+        *(
+            part
+            for name in BACKBONES[1:]
+            for part in ("--text-features", f"{name}={features / f'{name}_text_features'}")
+        ),
+        *("--push-to-hub", "someone/features", "--private", "--license", "cc-by-nc-sa-4.0"),
     )
-    run("-c", script, built / "dataset")
     return hub.files(DATASET)
 
 
@@ -131,9 +139,7 @@ class TestDatasetsOnTheHub:
     def test_one_commit_holds_tables_card_and_backbones(self, hub, pushed):
         parquet = {"queries/train-00000-of-00001.parquet", "queries/val-00000-of-00001.parquet"}
         assert set(pushed) == {*parquet, "videos/videos-00000-of-00001.parquet", "README.md", "backbones.json"}
-        assert json.loads(pushed["backbones.json"]) == {
-            name: f"someone/{name}" for name in ("slowfast", "clip", "blip2")
-        }
+        assert json.loads(pushed["backbones.json"]) == {name: f"someone/{name}" for name in BACKBONES}
         commits = [name for name in hub.names.values() if name == DATASET]
         assert len(commits) == 2  # the empty repository, and this
 
@@ -164,7 +170,7 @@ class TestDatasetsOnTheHub:
         with_package, checkpoints = json.loads(
             run("-c", "import videolights_hf" + FIND, "someone/trained", video, "{}").splitlines()[-1]
         )
-        assert checkpoints == {name: f"someone/{name}" for name in ("slowfast", "clip", "blip2")}
+        assert checkpoints == {name: f"someone/{name}" for name in BACKBONES}
         remote = json.dumps({"trust_remote_code": True})
         without = subprocess.run(
             [sys.executable, "-c", WITHOUT_PACKAGE + FIND, "someone/trained", str(video), remote],

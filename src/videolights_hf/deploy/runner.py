@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import tempfile
+import weakref
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 from torch import nn
@@ -19,8 +21,8 @@ from ..backbones.registry import get_backbone_class
 from ..inference.pipeline import VideoMomentRetrievalPipeline
 from ..inference.processing import VideoLightsProcessor
 from ..models.outputs import MomentRetrievalOutput
-from .export import NOTES_FILE
-from .graphs import Graph, load_graph
+from .export import NOTES_FILE, export_model
+from .graphs import SUFFIXES, Graph, load_graph
 
 
 class ExportedDetector(PreTrainedModel):
@@ -109,6 +111,7 @@ def exported_pipeline(
 def load_pipeline(
     model: str | os.PathLike[str],
     *,
+    backend: Literal["onnx"] | None = None,
     device: str | None = None,
     dtype: torch.dtype | None = None,
     backbone_checkpoints: Mapping[str, str] | None = None,
@@ -117,26 +120,41 @@ def load_pipeline(
 
     Args:
         model: Folder or Hub id.
+        backend: `"onnx"` runs the model on ONNX Runtime. What is not exported yet is exported first, to a temporary
+            folder: about a minute, which `export_model` saves the next time. By default models run in PyTorch, and
+            exported graphs on what they were exported for.
         device: Where to run; graphs run on the CPU alone.
         dtype: Floating-point type; graphs have their own.
         backbone_checkpoints: For some of the model's backbones a folder or Hub id to load it from, in place of the one
             that the model names.
 
     Raises:
-        ValueError: Graphs are asked for on another device, in another type or with other backbones, the model is of
-            another kind, or it has no such backbone or one of other widths.
+        ValueError: Graphs are asked for on another device, in another type or with other backbones, those of the folder
+            are not ONNX, the model is of another kind, or it has no such backbone or one of other widths.
         OSError: There is no such model or backbone.
+        ImportError: The packages that write or run graphs are not installed.
     """
-    if not is_exported(model):
+    exported = is_exported(model)
+    if not exported and backend is None:
         pipeline = VideoMomentRetrievalPipeline.from_pretrained(model, device=device, dtype=dtype)
         for backbone in load_backbones(backbone_checkpoints or {}):
             pipeline.processor.set_backbone(backbone)
         return pipeline
     if backbone_checkpoints:
-        raise ValueError(f"{model} holds exported graphs of its backbones: export the model with others.")
+        raise ValueError(f"Graphs of {model} hold its backbones: export the model with others.")
     if device not in (None, "cpu") or dtype not in (None, torch.float32):
-        raise ValueError(f"{model} holds exported graphs, which run on the CPU in their own type: leave both out.")
-    return exported_pipeline(model)
+        raise ValueError(f"Graphs of {model} run on the CPU in their own type: leave device and type out.")
+    if exported:
+        graphs = _read_notes(Path(model))
+        if backend is not None and graphs["detector"].suffix != SUFFIXES[backend]:
+            raise ValueError(f"{model} holds graphs of another format: export the model to {backend}.")
+        return exported_pipeline(model)
+    # It lives as long as the pipeline, which loads backbones from it when they are needed.
+    folder = tempfile.TemporaryDirectory(prefix="videolights-")
+    export_model(model, folder.name)
+    pipeline = exported_pipeline(folder.name)
+    weakref.finalize(pipeline, folder.cleanup)
+    return pipeline
 
 
 def _read_notes(folder: Path) -> dict[str, Path]:
