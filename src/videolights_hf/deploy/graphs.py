@@ -97,14 +97,15 @@ def quantize_graph(path: Path) -> None:
     size = path.stat().st_size + (data.stat().st_size if data.exists() else 0)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         quantized = Path(folder, path.name)
-        quantize_dynamic(
-            str(path),
-            str(quantized),
-            # Eight-bit convolutions are slower than float ones on CPUs.
-            op_types_to_quantize=["MatMul", "Gemm"],
-            weight_type=QuantType.QInt8,
-            use_external_data_format=size > _LARGEST_SINGLE_FILE,
-        )
+        with _quiet_exporters():
+            quantize_dynamic(
+                str(path),
+                str(quantized),
+                # Eight-bit convolutions are slower than float ones on CPUs.
+                op_types_to_quantize=["MatMul", "Gemm"],
+                weight_type=QuantType.QInt8,
+                use_external_data_format=size > _LARGEST_SINGLE_FILE,
+            )
         data.unlink(missing_ok=True)
         for file in Path(folder).iterdir():
             os.replace(file, path.parent / file.name)
@@ -204,15 +205,22 @@ def _plain(tensor: torch.Tensor) -> torch.Tensor:
 @contextlib.contextmanager
 def _quiet_exporters() -> Iterator[None]:
     """Silence the exporters, which tell programmers of versions, and report each step on standard output."""
-    logger = logging.getLogger("torch.onnx")
+    logger, root = logging.getLogger("torch.onnx"), logging.getLogger()
     level = logger.level
     logger.setLevel(logging.ERROR)
+    # ONNX Runtime gives advice on quantization by the root logger itself.
+    root.addFilter(_errors_only)
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:
         logger.setLevel(level)
+        root.removeFilter(_errors_only)
+
+
+def _errors_only(record: logging.LogRecord) -> bool:
+    return record.levelno >= logging.ERROR
 
 
 def _exporter(suffix: str, shapes: dict[str, dict[int, Any]]) -> tuple[Any, Any]:
