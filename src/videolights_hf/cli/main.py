@@ -9,6 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
+from . import plot
+from .compare import compare
 from .convert import convert
 from .convert_slowfast import convert_slowfast
 from .convert_subtitles import convert_subtitles
@@ -16,6 +18,7 @@ from .evaluate import evaluate
 from .export import export
 from .extract import extract
 from .generate import generate
+from .plot_relevance import relevance
 from .predict import predict
 from .prepare import prepare
 from .push import push
@@ -29,6 +32,7 @@ COMMANDS: tuple[Callable[..., Any], ...] = (
     summarize,
     train,
     evaluate,
+    compare,
     prepare,
     extract,
     generate,
@@ -39,6 +43,8 @@ COMMANDS: tuple[Callable[..., Any], ...] = (
     export,
     serve,
 )
+
+PLOTS: tuple[Callable[..., Any], ...] = (relevance, plot.predictions, plot.training, plot.breakdown, plot.errors)
 
 app = typer.Typer(
     name="videolights",
@@ -58,6 +64,9 @@ def _help_of(command: Callable[..., Any]) -> str:
 
 for _command in COMMANDS:
     app.command(help=_help_of(_command))(_command)
+for _command in PLOTS:
+    plot.app.command(help=_help_of(_command))(_command)
+app.add_typer(plot.app, name="plot")
 
 
 def _print_version(asked: bool) -> None:

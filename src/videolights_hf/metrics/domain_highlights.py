@@ -118,10 +118,31 @@ def domain_highlight_metrics(
         ValueError: The dataset is unknown, the number of videos differs, the ratings are malformed or empty, or a
             score is not a finite number.
     """
+    check_same_length(ratings, domains, "ratings and domains")
+    precision = domain_highlight_scores(predicted_saliency, ratings, dataset, qids)
+    names = np.asarray(domains, dtype=object)
+    means = {domain: float(precision[names == domain].mean()) for domain in dict.fromkeys(domains)}
+    overall = float(np.mean(list(means.values()))) if means else 0.0
+    return {
+        "brief": {"HL-mAP": round(overall, 5)},
+        dataset: {domain: round(mean, 5) for domain, mean in means.items()},
+    }
+
+
+def domain_highlight_scores(
+    predicted_saliency: Sequence[Sequence[float]],
+    ratings: Sequence[Sequence[Sequence[float]]],
+    dataset: str,
+    qids: Sequence[Hashable] | None = None,
+) -> np.ndarray:
+    """Average precision of every video, the mean of its annotators: `(Q,)`; arguments as of `domain_highlight_metrics`.
+
+    Raises:
+        ValueError: See `domain_highlight_metrics`.
+    """
     if dataset not in HIGHLIGHT_PROTOCOLS:
         raise ValueError(f"{dataset!r} is not scored by domain; choose from {', '.join(HIGHLIGHT_PROTOCOLS)}")
     check_same_length(predicted_saliency, ratings, "predicted saliency and ratings")
-    check_same_length(ratings, domains, "ratings and domains")
     protocol = HIGHLIGHT_PROTOCOLS[dataset]
     values = flatten_rows(ratings, name="ratings", columns=first_entry_length(ratings), qids=qids)
     if (values.lengths == 0).any():
@@ -132,13 +153,7 @@ def domain_highlight_metrics(
         labels, clip_mask = _labels(values, rows, protocol)
         padded = scores.pad(rows, values.lengths[rows])
         precision[rows] = _ranked_precision(padded, labels, clip_mask, protocol.top_k).mean(axis=1)
-    names = np.asarray(domains, dtype=object)
-    means = {domain: float(precision[names == domain].mean()) for domain in dict.fromkeys(domains)}
-    overall = float(np.mean(list(means.values()))) if means else 0.0
-    return {
-        "brief": {"HL-mAP": round(overall, 5)},
-        dataset: {domain: round(mean, 5) for domain, mean in means.items()},
-    }
+    return precision
 
 
 def _labels(ratings: RaggedRows, rows: np.ndarray, protocol: HighlightProtocol) -> tuple[np.ndarray, np.ndarray]:

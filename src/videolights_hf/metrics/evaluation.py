@@ -84,24 +84,12 @@ def evaluate_predictions(
             matches, no prediction has what is scored, or a prediction is malformed or not a finite number.
     """
     dataset = infer_dataset(ground_truth) if dataset is None else dataset
-    _check_ground_truth(ground_truth, dataset)
+    check_fields(ground_truth, dataset)
     if domain is not None:
         predictions, ground_truth = _select_domain(predictions, ground_truth, dataset, domain)
 
     aligned = align_predictions(predictions, ground_truth)
-    windows_field, saliency_field = PREDICTION_FIELDS
-    wanted = {
-        windows_field: "relevant_windows" in GROUND_TRUTH_FIELDS[dataset],
-        saliency_field: dataset != "moment_retrieval",
-    }
-    scored = [
-        field
-        for field in PREDICTION_FIELDS
-        if wanted[field] and any(row is not None and row.get(field) is not None for row in aligned.predictions)
-    ]
-    if not scored:
-        names = " or ".join(field for field in PREDICTION_FIELDS if wanted[field])
-        raise ValueError(f"no prediction has {names}, on which {dataset} is scored")
+    scored = scored_fields(aligned.predictions, dataset)
 
     unmatched = {
         "queries_without_prediction": aligned.queries_without_prediction,
@@ -110,8 +98,8 @@ def evaluate_predictions(
     results: dict[str, dict] = {"brief": {}}
     for field in scored:
         qids = [row["qid"] for row in ground_truth]
-        values, absent = _column(aligned.predictions, field, qids)
-        unmatched["queries_without_windows" if field == windows_field else "queries_without_saliency"] = absent
+        values, absent = prediction_column(aligned.predictions, field, qids)
+        unmatched["queries_without_windows" if field == PREDICTION_FIELDS[0] else "queries_without_saliency"] = absent
         part: dict[str, dict] = _score(field, values, ground_truth, dataset, clip_length)
         results["brief"] |= part.pop("brief")
         results |= part
@@ -183,7 +171,12 @@ def describe_unmatched(unmatched: Mapping[str, Sequence[Hashable]], max_ids: int
     ]
 
 
-def _check_ground_truth(ground_truth: Sequence[Mapping[str, Any]], dataset: str) -> None:
+def check_fields(ground_truth: Sequence[Mapping[str, Any]], dataset: str) -> None:
+    """Check that rows have what a dataset is scored on.
+
+    Raises:
+        ValueError: They do not, or there is no such dataset.
+    """
     if dataset not in GROUND_TRUTH_FIELDS:
         raise ValueError(f"unknown dataset {dataset!r}; choose from {', '.join(GROUND_TRUTH_FIELDS)}")
     for row in ground_truth:
@@ -213,7 +206,28 @@ def _select_domain(
     return [row for row in predictions if qid_of(row, "predictions") not in elsewhere], selected
 
 
-def _column(
+def scored_fields(predictions: Sequence[Mapping[str, Any] | None], dataset: str) -> list[str]:
+    """Which of `PREDICTION_FIELDS` are scored: those that the dataset is scored on and some prediction has.
+
+    Raises:
+        ValueError: None is.
+    """
+    wanted = {
+        PREDICTION_FIELDS[0]: "relevant_windows" in GROUND_TRUTH_FIELDS[dataset],
+        PREDICTION_FIELDS[1]: dataset != "moment_retrieval",
+    }
+    scored = [
+        field
+        for field in PREDICTION_FIELDS
+        if wanted[field] and any(row is not None and row.get(field) is not None for row in predictions)
+    ]
+    if not scored:
+        names = " or ".join(field for field in PREDICTION_FIELDS if wanted[field])
+        raise ValueError(f"no prediction has {names}, on which {dataset} is scored")
+    return scored
+
+
+def prediction_column(
     predictions: Sequence[Mapping[str, Any] | None], field: str, qids: Sequence[Hashable]
 ) -> tuple[list[Sequence], list[Hashable]]:
     """A field of every prediction, empty where there is none, and the qids of the predictions that lack it."""

@@ -216,7 +216,14 @@ def highlight_detection_metrics(
 def rated_highlight_metrics(
     predicted_saliency: Sequence[Sequence[float]], ratings: ClipRatings, qids: Sequence[Hashable] | None = None
 ) -> dict[str, dict[str, float]]:
-    """`highlight_detection_metrics` at `SALIENCY_LEVELS`, in groups of queries where videos differ much in length.
+    """`highlight_detection_metrics` at `SALIENCY_LEVELS`, in groups of queries where videos differ much in length."""
+    return _summarize(*rated_highlight_scores(predicted_saliency, ratings, qids))
+
+
+def rated_highlight_scores(
+    predicted_saliency: Sequence[Sequence[float]], ratings: ClipRatings, qids: Sequence[Hashable] | None = None
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Average precision `(Q, A)` and hits `(Q,)` of every query, by name of the level in `SALIENCY_LEVELS`.
 
     Scores past a video's last clip are cut (a best clip there is a miss), missing ones count as 0, as in the release.
     """
@@ -233,7 +240,7 @@ def rated_highlight_metrics(
             is_positive = values >= lowest
             precisions[level][rows] = _average_precision(padded, scores.lengths[rows] > 0, is_positive, clip_mask)
             hits[level][rows] = _is_hit(best[rows], is_positive)
-    return _summarize(precisions, hits)
+    return precisions, hits
 
 
 def _summarize(precisions: Mapping[str, np.ndarray], hits: Mapping[str, np.ndarray]) -> dict[str, dict[str, float]]:

@@ -89,13 +89,13 @@ def name_row(axes: Axes, row: float, name: str, color: str, margin: float) -> No
     )
 
 
-def draw_time_axis(axes: Axes, duration: float) -> None:
-    """Ticks of time below a row, at most a dozen."""
-    longest = math.ceil(duration / MAX_TICKS / 3600) * 3600
-    step = next((step for step in TICK_STEPS if duration / step <= MAX_TICKS), longest)
+def draw_time_axis(axes: Axes, duration: float, max_ticks: int = MAX_TICKS, size: float = NAME_SIZE) -> None:
+    """Ticks of time below a row, at most one more than `max_ticks`, in a font of this size."""
+    longest = math.ceil(duration / max_ticks / 3600) * 3600
+    step = next((step for step in TICK_STEPS if duration / step <= max_ticks), longest)
     times = np.arange(0, duration + step / 1000, step)
     axes.set_xticks(times, [format_time(time, decimals=int(step < 1)) for time in times])
-    axes.tick_params(axis="x", labelsize=NAME_SIZE, labelcolor=TEXT_COLOR, color=MUTED_COLOR, length=4)
+    axes.tick_params(axis="x", labelsize=size, labelcolor=TEXT_COLOR, color=MUTED_COLOR, length=size / 2.2)
 
 
 def strip_frame(axes: Axes) -> None:

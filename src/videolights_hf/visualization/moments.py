@@ -23,6 +23,7 @@ from .style import (
     TEXT_COLOR,
     TITLE_SIZE,
     TRUTH_COLOR,
+    require_matplotlib,
 )
 from .text import MISSING_NOTE, FittedText, fit_text, font_families
 from .thumbnails import read_thumbnails
@@ -77,11 +78,7 @@ def plot_moments(
         ValueError: There are no predictions, they are of different videos, or the number of ground truths differs
             from theirs.
     """
-    try:
-        import matplotlib.figure  # noqa: F401
-    except ImportError as error:
-        raise ImportError('Pictures need matplotlib: pip install "videolights-hf[viz]".') from error
-
+    require_matplotlib()
     results, truths = _pair_up(predictions, ground_truth)
     duration = results[0]["duration"]
     scale = Scale(seconds_per_inch=duration / (width - LEFT - RIGHT), saliency=_saliency_limits(results))
