@@ -154,7 +154,7 @@ def test_a_folder_of_domains_is_read_as_one_run(folder, tmp_path):
         (("plot", "relevance", "demo", "-o", "x.png"), "--data, or a file by --video"),
         (("plot", "relevance", "demo", "-o", "x.png", "--video", "v.mp4"), "--query, or --annotations"),
         (("compare", "good", "--annotations", "truth.jsonl"), "at least two models"),
-        (("compare", "good", "empty", "--annotations", "truth.jsonl"), "videolights evaluate-checkpoint empty"),
+        (("compare", "good", "empty", "--annotations", "truth.jsonl"), "videolights evaluate empty"),
     ],
 )
 def test_what_is_missing_is_said_in_one_line(folder, monkeypatch, arguments, message):

@@ -47,7 +47,7 @@ def test_means_are_the_published_metrics():
         warnings.simplefilter("ignore")
         brief = evaluate_predictions(predictions, rows)["brief"]
         results = evaluate_predictions(predictions, rows)
-    means = score_queries(predictions, rows).means()
+        means = score_queries(predictions, rows).means()
     assert brief.keys() <= means.keys()
     assert {name: float(f"{means[name]:.2f}") for name in brief} == brief
     assert float(f"{means['MR-short-R1@0.5']:.2f}") == results["short"]["MR-R1"]["0.5"]

@@ -101,7 +101,7 @@ def test_what_cannot_be_drawn_is_refused():
     model = tiny_detector(VideoLightsForMomentRetrieval)
     with pytest.raises(ValueError, match="one sample, got 2"):
         relevance_through_stages(model, random_inputs(model.config, ((6, 4), (6, 4))))
-    with pytest.raises(ValueError, match="no stage 'decoder'"):
+    with pytest.raises(ValueError, match="decoder"):
         relevance_through_stages(model, random_inputs(model.config, ONE), ["decoder"])
     zero_shot = ZeroShotForMomentRetrieval(ZeroShotConfig())
     with pytest.raises(ValueError, match="has no stages"):

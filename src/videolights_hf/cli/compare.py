@@ -96,7 +96,8 @@ def _table(comparison: Comparison) -> Table:
     from rich.table import Table
 
     first, *others = comparison.models
-    table = Table("metric (%)", title=f"compared with {first}")
+    table = Table(title=f"compared with {first}")
+    table.add_column("metric (%)", no_wrap=True)
     table.add_column("queries", justify="right")
     for name, runs in zip(comparison.models, comparison.runs, strict=True):
         table.add_column(name if runs == 1 else f"{name} ({runs} runs)", justify="right")

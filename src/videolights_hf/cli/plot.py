@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -42,7 +42,6 @@ Videos = Annotated[
         "--videos", metavar="DIR", help="Folder of the videos, named by vid, for frames.", show_default=False
     ),
 ]
-Metric = Literal["mAP", "mAP@0.5", "mAP@0.75", "mIoU", "R1@0.3", "R1@0.5", "R1@0.7"]
 
 
 def predictions(
@@ -155,7 +154,13 @@ def breakdown(
     annotations: Annotations = None,
     data: Data = None,
     split: Split = None,
-    metric: Annotated[list[Metric] | None, typer.Option(help="Repeat for several. Default: mAP and R1@0.5.")] = None,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="mAP, mAP@0.5, mAP@0.75, mIoU, R1@0.3, R1@0.5 or R1@0.7. Repeat for several. Default: mAP and R1@0.5.",
+            show_default=False,
+        ),
+    ] = None,
     width: Width = None,
     dpi: Dpi = 200,
 ) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 
     from videolights_hf.models.detector import DetectorForMomentRetrieval
 
-Stage = Literal["projection", "refinement", "text to video", "fusion", "encoder"]
-DEFAULT_STAGES: tuple[Stage, ...] = ("projection", "refinement", "fusion", "encoder")
+DEFAULT_STAGES = ("projection", "refinement", "fusion", "encoder")
 DEMO = "demo"
 
 
@@ -48,10 +47,11 @@ def relevance(
         typer.Option(help="The query of --data or --annotations. Default: the first.", show_default=False),
     ] = None,
     stage: Annotated[
-        list[Stage] | None,
+        list[str] | None,
         typer.Option(
             help="Repeat for several. Default: projection, refinement, fusion and encoder; `text to video` is the first "
-            "attention of Bi-CMF (Fig. 5)."
+            "attention of Bi-CMF (Fig. 5).",
+            show_default=False,
         ),
     ] = None,
     width: Width = None,
@@ -66,10 +66,11 @@ def relevance(
         videolights plot relevance demo --video trip.mp4 --query "a red circle" -o relevance.png
     """
     from videolights_hf.demo.bundled import demo_checkpoint
-    from videolights_hf.visualization.relevance import plot_relevance
+    from videolights_hf.visualization.relevance import check_stages, plot_relevance
     from videolights_hf.visualization.stages import relevance_through_stages
 
     check_outputs(output)
+    check_stages(stage or ())
     if (data is None) == (video is None):
         raise typer.BadParameter("name the query's features by --data, or a file by --video.")
     named = [f"{DEMO}={demo_checkpoint()}" if model == DEMO else model for model in models]

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from ..common.messages import unknown_name
 from .bootstrap import DEFAULT_BOOTSTRAP, Bootstrap, interval, resampled_means
 from .evaluation import check_fields, prediction_column
-from .query_scores import moments_by_length, moments_by_position, score_moments, weighted_mean
+from .query_scores import MOMENT_SCORES, moments_by_length, moments_by_position, score_moments, weighted_mean
 from .submission import PREDICTION_FIELDS, align_predictions
 
 BREAKDOWN_METRICS = ("mAP", "R1@0.5")
@@ -47,15 +48,18 @@ def break_down(
     Args:
         predictions: Rows of the published submission format, in any order.
         ground_truth: Annotation rows with `relevant_windows` and `duration`.
-        metrics: Names from `score_moments`.
+        metrics: Names in `MOMENT_SCORES`.
         bootstrap: For the intervals.
 
     Returns:
         By kind of range (`length`, `position`) and metric, a score for each range. A range without queries scores 0.
 
     Raises:
-        ValueError: See `evaluate_predictions`.
+        ValueError: There is no such metric; see also `evaluate_predictions`.
     """
+    for metric in metrics:
+        if metric not in MOMENT_SCORES:
+            raise ValueError(unknown_name("metric", metric, MOMENT_SCORES))
     check_fields(ground_truth, "moment_retrieval")
     qids = [row["qid"] for row in ground_truth]
     aligned = align_predictions(predictions, ground_truth).predictions

@@ -17,6 +17,9 @@ from .submission import PREDICTION_FIELDS, align_predictions
 
 Windows = list[list[float]]
 
+MOMENT_SCORES = ("R1@0.3", "R1@0.5", "R1@0.7", "mAP", "mAP@0.5", "mAP@0.75", "mIoU")
+"""What `score_moments` gives."""
+
 _RECALL_THRESHOLDS = (0.3, 0.5, 0.7)
 
 
@@ -101,7 +104,7 @@ def score_moments(
         qids: The queries' ids, for error messages.
 
     Returns:
-        `mAP`, `mAP@0.5`, `mAP@0.75`, `mIoU`, `R1@0.3`, `R1@0.5` and `R1@0.7`: `(Q,)`, NaN for a query of which no
+        By the names in `MOMENT_SCORES`: `(Q,)`, NaN for a query of which no
         window counts.
     """
     precision = average_precision(predicted_windows, true_windows, qids=qids)
@@ -145,8 +148,7 @@ def _moment_values(
     predicted: Sequence[Sequence], ground_truth: Sequence[Mapping[str, Any]], qids: Sequence[Hashable]
 ) -> dict[str, np.ndarray]:
     scores = score_moments(predicted, [row["relevant_windows"] for row in ground_truth], qids)
-    order = ("R1@0.3", "R1@0.5", "R1@0.7", "mAP", "mAP@0.5", "mAP@0.75", "mIoU")
-    values = {f"MR-full-{name}": scores[name] for name in order}
+    values = {f"MR-full-{name}": scores[name] for name in MOMENT_SCORES}
     for length, windows in moments_by_length(ground_truth).items():
         scores = score_moments(predicted, windows, qids)
         values |= {f"MR-{length}-{name}": scores[name] for name in ("mAP", "R1@0.5", "R1@0.7", "mIoU")}

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..common.files import write_json
+from ..visualization.saving import PICTURE_FORMATS
 from .answers import VideoAnswers
 from .captions import write_vtt
 from .films import write_best
@@ -36,7 +37,7 @@ class Format(NamedTuple):
 FORMATS: Mapping[str, Format] = {
     "json": Format(lambda answers, path: write_json(path, answers.content()), ".json"),
     "csv": Format(write_csv, ".csv"),
-    "plot": Format(write_plot, ".png", (".jpg", ".pdf", ".png", ".svg"), ("matplotlib", "viz")),
+    "plot": Format(write_plot, ".png", PICTURE_FORMATS, ("matplotlib", "viz")),
     "html": Format(write_page, ".html"),
     "embedded html": Format(partial(write_page, embed=True), ".html"),
     "edl": Format(write_edl, ".edl"),

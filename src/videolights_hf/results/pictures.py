@@ -15,10 +15,9 @@ GIF_PIXELS = 240
 def write_plot(answers: VideoAnswers, path: Path) -> None:
     """Draw saliency and moments over thumbnails, in the format of the file's ending."""
     from ..visualization.moments import plot_moments
+    from ..visualization.saving import save_figure
 
-    figure = plot_moments(list(answers.predictions), answers.file)
-    with written_aside(path) as partial:
-        figure.savefig(partial, format=path.suffix[1:].lower(), dpi=150)
+    save_figure(plot_moments(list(answers.predictions), answers.file), path)
 
 
 def write_gif(answers: VideoAnswers, path: Path) -> bool:

@@ -25,7 +25,7 @@ def read_run_predictions(
         run: A training folder, or one with a folder for each domain; a file of the submission format; or what
             `videolights predict --json` wrote.
         ground_truth: Annotation rows, in which the sentences of `videolights predict` are looked up.
-        split: Read the predictions of this split, as `videolights evaluate-checkpoint` writes them; by default those of the
+        split: Read the predictions of this split, as `videolights evaluate` writes them; by default those of the
             last evaluation.
 
     Raises:
@@ -41,7 +41,7 @@ def read_run_predictions(
         there = ", ".join(sorted(file.name for file in path.glob(f"*{_PREDICTIONS}")))
         found = f" (it has {there})" if there else ""
         raise FileNotFoundError(
-            f"{path} has no {name}{found}: `videolights evaluate-checkpoint {path} --data DATA --split SPLIT` writes "
+            f"{path} has no {name}{found}: `videolights evaluate {path} --data DATA --split SPLIT` writes "
             f"SPLIT{_PREDICTIONS}, which --split SPLIT reads; or name a file of predictions."
         )
     return [row for file in files for row in read_json_lines(file)]

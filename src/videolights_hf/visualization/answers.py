@@ -23,7 +23,7 @@ class QueryAnswers:
         answers: What each model says, by its name: results of the pipeline, or `answer_of_row`.
         moments: The true moments, (start, end) in seconds.
         saliency: The true saliency (L,), if it is known.
-        video: The video, for frames: a path or anything that the pipeline takes raw.
+        video: The video, for frames: a path or a binary file object.
         note: A line below the sentence.
     """
 

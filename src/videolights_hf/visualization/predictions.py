@@ -24,7 +24,7 @@ from .style import (
     require_matplotlib,
     series,
 )
-from .text import drawable_text, fit_text, font_families, text_width
+from .text import fit_text, font_families, text_width
 from .thumbnails import read_thumbnails
 
 if TYPE_CHECKING:
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # Inches.
-TOP, RIGHT, BOTTOM, GAP, SECTION = 0.06, 0.08, 0.06, 0.1, 0.24
+TOP, RIGHT, BOTTOM, GAP, SECTION = 0.06, 0.2, 0.06, 0.1, 0.24
 TITLE_LINE, NOTE_LINE, LANE, CURVE, TIME = 0.15, 0.13, 0.135, 0.5, 0.22
-EDGE, SAMPLE, NAME_GAP = 0.08, 0.22, 0.07
+EDGE, SAMPLE, NAME_GAP, LONGEST_NAME = 0.08, 0.22, 0.07, 1.25
 FRAME_WIDTH, FRAME_PIXELS, MOST_FRAMES = 0.62, 144, 12
 LEAST_BAR = 0.02
 
@@ -89,10 +89,12 @@ def plot_sections(
         raise ValueError("There are no queries to draw.")
     names = list(dict.fromkeys(name for query in queries for name in query.answers))
     styles = {name: series(index) for index, name in enumerate(names)}
-    left = EDGE + SAMPLE + 2 * NAME_GAP + max(text_width(name, PRINT_SIZE) for name in (*names, TRUTH, SALIENCY)) / 72
+    labels = {name: (fit_text(name, LONGEST_NAME, PRINT_SIZE, max_lines=1).lines or [""])[0] for name in names}
+    widths = [text_width(name, PRINT_SIZE) / 72 for name in (*labels.values(), TRUTH, SALIENCY)]
+    left = EDGE + SAMPLE + 2 * NAME_GAP + max(widths)
     inner = width - left - RIGHT
     panels = {
-        heading: [_Panel.arrange(query, styles, max_moments, inner) for query in section]
+        heading: [_Panel.arrange(query, (styles, labels), max_moments, inner) for query in section]
         for heading, section in sections.items()
         if section
     }
@@ -114,17 +116,24 @@ def plot_sections(
 
 @dataclass
 class _Panel:
-    """One query on the page; `lanes` holds for each model its moments and their rows."""
+    """One query on the page; `labels` are the models' names cut to fit, `lanes` their moments and the rows of these."""
 
     query: QueryAnswers
     styles: Mapping[str, Series]
+    labels: Mapping[str, str]
     title: list[str]
     lanes: dict[str, tuple[list[Moment], list[int]]]
     frames: list[np.ndarray]
     frame_width: float
 
     @classmethod
-    def arrange(cls, query: QueryAnswers, styles: Mapping[str, Series], at_most: int | None, inner: float) -> _Panel:
+    def arrange(
+        cls,
+        query: QueryAnswers,
+        looks: tuple[Mapping[str, Series], Mapping[str, str]],
+        at_most: int | None,
+        inner: float,
+    ) -> _Panel:
         lanes = {}
         for name in query.answers:
             moments = query.best_moments(name, at_most)
@@ -133,7 +142,7 @@ class _Panel:
         times = [(index + 0.5) * query.duration / num_frames for index in range(num_frames)]
         frames = [] if query.video is None else read_thumbnails(query.video, None, times, FRAME_PIXELS)
         title = fit_text(query.query, inner, PRINT_SIZE, "bold", max_lines=2).lines
-        return cls(query, styles, title, lanes, frames, inner / num_frames)
+        return cls(query, *looks, title, lanes, frames, inner / num_frames)
 
     @property
     def strip_height(self) -> float:
@@ -210,7 +219,7 @@ class _Panel:
                 _draw_bar(axes, row + lane, span, seconds_per_inch, **look)
             _label_bars(axes, row, moments, rows, seconds_per_inch)
             height = max(rows, default=0) + 1
-            _name(axes, page, row + height / 2, name, style)
+            _name(axes, page, row + height / 2, self.labels[name], style)
             row += height
 
     def _draw_curves(self, axes: Axes, page: Page) -> None:
@@ -283,7 +292,7 @@ def _name(axes: Axes, page: Page, row: float, name: str, style: Series | None) -
             clip_on=False,
         )  # fmt: skip
     axes.text(
-        -NAME_GAP / page.inner_width, row, drawable_text(name), transform=transform, ha="right", va="center",
+        -NAME_GAP / page.inner_width, row, name, transform=transform, ha="right", va="center",
         fontsize=PRINT_SIZE, color=TRUTH_COLOR if name == TRUTH else TEXT_COLOR, parse_math=False,
         family=font_families(),
     )  # fmt: skip

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..common.messages import unknown_name
 from .axes import Page, draw_time_axis
-from .stages import STAGES, StageRelevance
 from .style import (
     COLUMN_WIDTH,
     MUTED_COLOR,
@@ -24,16 +25,44 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+STAGES = ("projection", "refinement", "text to video", "fusion", "encoder")
+"""Stages in the order of the network. `text to video` is the first attention of Bi-CMF's last layer (Fig. 5)."""
+
+
+@dataclass(frozen=True)
+class StageRelevance:
+    """Cosines of L clips with N words after a stage.
+
+    Attributes:
+        stage: One of `STAGES`.
+        relevance: (N, L).
+    """
+
+    stage: str
+    relevance: np.ndarray
+
+
 # Blue to yellow, rising in brightness: the order of values shows in gray print and to the color blind.
 COLORS = "cividis"
 SALIENCY_LINE = "#D55E00"
 
 # Inches.
-TOP, BOTTOM, GAP, TITLE_LINE, RIGHT = 0.06, 0.22, 0.04, 0.15, 0.06
+TOP, BOTTOM, GAP, TITLE_LINE, RIGHT = 0.06, 0.22, 0.04, 0.15, 0.16
 STAGE_MARGIN, WORD_MARGIN = 0.2, 0.08
 LEAST_HEIGHT, MOST_HEIGHT, WORD_HEIGHT = 0.55, 1.5, 0.098
 LEGEND_LINE, LEGEND_BAR, LEGEND_HEIGHT = 0.17, 0.4, 0.09
 COLUMN_GAP = 0.12
+
+
+def check_stages(stages: Sequence[str]) -> None:
+    """Check names of stages.
+
+    Raises:
+        ValueError: There is no such stage; the nearest one is named.
+    """
+    for stage in stages:
+        if stage not in STAGES:
+            raise ValueError(unknown_name("stage", stage, STAGES))
 
 
 def plot_relevance(
@@ -197,4 +226,4 @@ def _beside(axes: Axes, text: str) -> None:
     )  # fmt: skip
 
 
-__all__ = ["agreement", "plot_relevance"]
+__all__ = ["STAGES", "StageRelevance", "agreement", "check_stages", "plot_relevance"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,22 +11,7 @@ import torch
 
 from ..models.detector import DetectorForMomentRetrieval
 from ..models.videolights.fusion import BidirectionalLayer
-
-STAGES = ("projection", "refinement", "text to video", "fusion", "encoder")
-"""Stages in the order of the network. `text to video` is the first attention of Bi-CMF's last layer (Fig. 5)."""
-
-
-@dataclass(frozen=True)
-class StageRelevance:
-    """Cosines of L clips with N words after a stage.
-
-    Attributes:
-        stage: One of `STAGES`.
-        relevance: (N, L).
-    """
-
-    stage: str
-    relevance: np.ndarray
+from .relevance import STAGES, StageRelevance, check_stages
 
 
 @torch.inference_mode()
@@ -49,9 +33,7 @@ def relevance_through_stages(
         ValueError: The model has no stages (the zero-shot detector), the batch has several samples, or a stage does not
             exist.
     """
-    unknown = [stage for stage in stages if stage not in STAGES]
-    if unknown:
-        raise ValueError(f"There is no stage {unknown[0]!r}: choose from {', '.join(STAGES)}.")
+    check_stages(stages)
     if not isinstance(model, DetectorForMomentRetrieval):
         raise ValueError(f"{type(model).__name__} has no stages to look at: give one of the four detectors.")
     if len(inputs["video_features"]) != 1:
@@ -106,4 +88,4 @@ def _cosines(clips: torch.Tensor, words: torch.Tensor, inputs: Mapping[str, torc
     return (normalized[1] @ normalized[0].T).cpu().numpy()
 
 
-__all__ = ["STAGES", "StageRelevance", "relevance_through_stages"]
+__all__ = ["relevance_through_stages"]
