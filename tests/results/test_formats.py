@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import csv
 import json
+import os
 import re
+import shutil
 
 import av
 import numpy as np
@@ -166,6 +168,16 @@ def test_reel_shows_all_moments_once_in_the_order_of_the_video(answers, tmp_path
     assert duration == pytest.approx(8, abs=0.15)
     assert len(frames) == len(expected)
     np.testing.assert_allclose(frames, expected, atol=8)
+
+
+def test_a_file_name_of_any_bytes_is_no_obstacle(answers, video, tmp_path):
+    path = tmp_path / os.fsdecode(b"caf\xe9.mp4")
+    shutil.copy(video, path)
+    strange = VideoAnswers(str(path), "demo", answers.predictions)
+    for name in ("json", "csv", "vtt", "edl", "otio", "html", "reel"):
+        assert written(name, strange, tmp_path).stat().st_size > 0
+    page = (tmp_path / "out.html").read_text(encoding="utf-8")
+    assert 'src="caf%E9.mp4"' in page
 
 
 def test_what_shows_a_moment_is_not_written_without_one(video, tmp_path):

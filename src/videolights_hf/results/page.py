@@ -6,6 +6,7 @@ import base64
 import html
 import json
 import mimetypes
+import os
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,9 @@ def write_page(answers: VideoAnswers, path: Path, embed: bool = False) -> None:
     Raises:
         ValueError: The video is too large for that.
     """
-    source = _embedded(answers.file) if embed or answers.path is not None else quote(video_beside(answers, path))
+    # A file name may hold bytes that are no text.
+    beside = quote(os.fsencode(video_beside(answers, path)))
+    source = _embedded(answers.file) if embed or answers.path is not None else beside
     data = {"predictions": [_prediction(result) for result in answers.predictions]}
     page = (files(__package__) / "page.html").read_text(encoding="utf-8")
     # No text of a user can end the script.
