@@ -7,6 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tests.support.runs import annotation_rows, prediction_rows, write_annotations, write_run
+from tests.support.videos import gray_frames, write_video
 from videolights_hf.cli.main import PLOTS, app
 from videolights_hf.demo.bundled import demo_videos
 from videolights_hf.metrics import evaluate_predictions, write_predictions
@@ -75,6 +76,18 @@ def test_relevance_of_the_bundled_model_on_a_bundled_video(tmp_path):
     assert is_picture(out)
 
 
+def test_words_are_the_tokens_of_the_encoder_beside_the_model():
+    from videolights_hf.cli.plot_relevance import _words
+    from videolights_hf.demo.bundled import demo_checkpoint
+    from videolights_hf.inference.processing import VideoLightsProcessor
+
+    folder = str(demo_checkpoint())
+    processor = VideoLightsProcessor.from_pretrained(folder)
+    assert _words(processor, folder, "a red star", 5) == ["[start]", "a", "red", "star", "[end]"]
+    assert _words(processor, folder, "a red star", 7) == []
+    assert _words(None, folder, "a red star", 3) == ["a", "red", "star"]
+
+
 def test_answers_of_predict_are_matched_by_video_and_sentence(folder, tmp_path):
     rows = [row for row in ROWS if row["vid"] == "v1"]
     results = [
@@ -91,6 +104,8 @@ def test_answers_of_predict_are_matched_by_video_and_sentence(folder, tmp_path):
         json.dumps({"video": "videos/v1.mp4", "model": "demo", "predictions": results})
     )
     options = ("--annotations", folder / "truth.jsonl", "-o", tmp_path / "out.png", "--dpi", 50)
+    write_video(tmp_path / "v1.mp4", gray_frames(range(40)), fps=1)
+    options = (*options, "--videos", tmp_path)
     run("plot", "predictions", tmp_path / "demo.json", folder / "good", *options, "--qid", rows[0]["qid"])
     assert is_picture(tmp_path / "out.png")
     (tmp_path / "demo.json").write_text(json.dumps({"video": "videos/v9.mp4", "predictions": results}))

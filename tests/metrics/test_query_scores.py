@@ -122,3 +122,10 @@ def test_means_of_samples_leave_out_what_does_not_count():
 def test_settings_that_make_no_sense_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         Bootstrap(**options)
+
+
+def test_saliency_of_other_clips_is_refused():
+    predictions, rows = moment_rows(6)
+    other = [{**row, "clip_length": 1.0} for row in predictions]
+    with pytest.raises(ValueError, match=r"clips of 1 s, the truth for clips of 2 s"):
+        score_queries(other, rows)

@@ -8,6 +8,7 @@ import pytest
 from tests.support.runs import annotation_rows, log_history, prediction_rows
 from tests.support.videos import gray_frames, write_video
 from videolights_hf.metrics import Bootstrap, break_down, compare_models
+from videolights_hf.video.reader import VideoSource
 from videolights_hf.visualization.answers import QueryAnswers
 from videolights_hf.visualization.breakdowns import plot_breakdown
 from videolights_hf.visualization.comparison import plot_comparison
@@ -40,6 +41,10 @@ class TestTruth:
     def test_saliency_is_the_mean_of_the_annotators_on_rated_clips(self):
         row = {"duration": 8.0, "relevant_clip_ids": [1], "saliency_scores": [[4, 3, 2]], "relevant_windows": [[2, 4]]}
         assert true_saliency(row, 2.0).tolist() == [0, 3, 0, 0]
+
+    def test_a_wrong_clip_length_is_found_and_not_drawn(self):
+        with pytest.raises(ValueError, match="clip 19 lies outside the video, which has 10 clips of 4 s"):
+            true_saliency({**ROWS[0], "relevant_clip_ids": [19], "saliency_scores": [[4]]}, 4.0)
 
     def test_without_ratings_clips_in_a_moment_count(self):
         assert true_saliency({"duration": 5.0, "relevant_windows": [[1, 3]]}, 1.0).tolist() == [0, 1, 1, 0, 0]
@@ -110,6 +115,17 @@ class TestPredictions:
         assert levels == sorted(levels)
         assert strip.images[0].get_extent()[0] == 0
         assert strip.images[-1].get_extent()[1] == 40
+
+    def test_frames_of_an_excerpt_are_those_of_the_excerpt(self, tmp_path):
+        write_video(tmp_path / "v.mp4", gray_frames([10] * 40 + [200] * 40), fps=1)
+        figure = plot_predictions(answers(video=VideoSource(tmp_path / "v.mp4", start=40, end=80)))
+        assert min(image.get_array().mean() for image in figure.axes[0].images) > 190
+
+    def test_a_curve_has_the_clip_length_of_its_model(self):
+        found = prediction_rows(ROWS[:1])[0]
+        short = {**found, "clip_length": 4.0, "pred_saliency_scores": [0.0, 1.0]}
+        curves = plot_predictions(QueryAnswers.of_row(ROWS[0], {"A": found, "B": short}, 2.0)).axes[1]
+        assert [line.get_xdata()[:2].tolist() for line in curves.lines] == [[1, 3], [2, 6]]
 
     def test_moments_are_limited(self):
         lanes = plot_predictions(answers(), max_moments=2).axes[0]

@@ -207,7 +207,7 @@ def _answers(
 
     by_qid = {name: {row["qid"]: row for row in found} for name, found in predictions.items()}
     sources: Mapping[str, Any] = {}
-    if videos is not None:
+    if videos is not None and rows:
         from videolights_hf.extraction import find_videos
 
         sources = find_videos(videos, [str(row["vid"]) for row in rows])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -79,14 +79,17 @@ def relevance(
         for name, path in one_path(parse_runs(named)).items():
             model, processor = _load(path)
             if data is not None:
-                sample = _from_dataset(model, processor, data, split, qid)
+                sample = _from_dataset(model, (processor, path), (data, split), qid)
             else:
                 row = _annotation(annotations, qid, video, query)
-                sample = _from_video(model, processor, Path(str(video)), row)
+                sample = _from_video(model, (processor, path), Path(str(video)), row)
             maps[name] = relevance_through_stages(model, sample.inputs, stages)
     assert sample is not None
+    # Models with other text encoders may have another number of tokens.
+    lengths = {len(one.relevance) for own in maps.values() for one in own}
+    words = sample.words if lengths == {len(sample.words)} else []
     figure = plot_relevance(
-        maps, sample.duration, query=sample.query, words=sample.words, saliency=sample.saliency, width=width
+        maps, sample.duration, query=sample.query, words=words, saliency=sample.saliency, width=width
     )
     save_outputs(figure, output, dpi)
 
@@ -114,11 +117,12 @@ def _load(path: str) -> tuple[DetectorForMomentRetrieval, Any]:
 
 
 def _from_dataset(
-    model: DetectorForMomentRetrieval, processor: Any, data: str, split: str, qid: str | None
+    model: DetectorForMomentRetrieval, origin: tuple[Any, str], table: tuple[str, str], qid: str | None
 ) -> _Sample:
     from videolights_hf.data import FeatureDataset, VideoLightsDataCollator, load_feature_dataset
     from videolights_hf.visualization.truth import true_saliency
 
+    (processor, folder), (data, split) = origin, table
     dataset = FeatureDataset.from_config(load_feature_dataset(data), split, model.config)
     rows = dataset.annotations
     index = next((i for i, row in enumerate(rows) if qid is None or str(row["qid"]) == qid), None)
@@ -132,14 +136,17 @@ def _from_dataset(
         inputs,
         num_clips * clip_length,
         row["query"],
-        _words(processor, row["query"], num_words),
+        _words(processor, folder, row["query"], num_words),
         None if saliency is None else saliency[:num_clips],
     )
 
 
-def _from_video(model: DetectorForMomentRetrieval, processor: Any, video: Path, row: Mapping[str, Any]) -> _Sample:
+def _from_video(
+    model: DetectorForMomentRetrieval, origin: tuple[Any, str], video: Path, row: Mapping[str, Any]
+) -> _Sample:
     from videolights_hf.visualization.truth import true_saliency
 
+    processor, folder = origin
     if processor is None:
         raise ValueError("A video needs the processor beside the model: give a folder that has processor_config.json.")
     features = processor.encode_video(str(video))
@@ -150,7 +157,7 @@ def _from_video(model: DetectorForMomentRetrieval, processor: Any, video: Path, 
         inputs,
         num_clips * model.config.clip_length,
         row["query"],
-        _words(processor, row["query"], num_words),
+        _words(processor, folder, row["query"], num_words),
         None if saliency is None else saliency[:num_clips],
     )
 
@@ -170,9 +177,9 @@ def _annotation(annotations: Path | None, qid: str | None, video: Path | None, q
     return rows[0]
 
 
-def _words(processor: Any, query: str, num_words: int) -> list[str]:
+def _words(processor: Any, folder: str, query: str, num_words: int) -> list[str]:
     """Names of the words of a sentence, from the text encoder's tokenizer if its folder is there; else none."""
-    tokens = _tokens(processor, query)[:num_words]
+    tokens = _tokens(processor, folder, query)[:num_words]
     if len(tokens) == num_words:
         return tokens
     # Features that were made elsewhere: the words themselves, if there is a token for each.
@@ -180,17 +187,17 @@ def _words(processor: Any, query: str, num_words: int) -> list[str]:
     return words if len(words) == num_words else []
 
 
-def _tokens(processor: Any, query: str) -> Sequence[str]:
+def _tokens(processor: Any, folder: str, query: str) -> list[str]:
     if processor is None:
         return []
     name = processor.text_backbones[0][0]
-    if not Path(str(processor.backbone_checkpoints.get(name, ""))).is_dir():
+    # Nothing is downloaded for names of rows. A checkpoint may be named relative to the model's folder.
+    checkpoint = processor.backbone_checkpoints.get(name)
+    if checkpoint is None or not Path(folder, checkpoint).is_dir():
         return []
     tokenizer = getattr(processor.get_backbone(name), "tokenizer", None)
     if tokenizer is None:
         return []
-    ids = tokenizer(query)["input_ids"]
     special = {tokenizer.bos_token: "[start]", tokenizer.eos_token: "[end]"}
-    return [
-        special.get(token, token.replace("</w>", "").strip("▁Ġ")) for token in tokenizer.convert_ids_to_tokens(ids)
-    ]
+    tokens = tokenizer.convert_ids_to_tokens(tokenizer(query)["input_ids"])
+    return [special.get(token, token.replace("</w>", "").strip("▁Ġ")) for token in tokens]

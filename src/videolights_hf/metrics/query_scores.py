@@ -83,7 +83,9 @@ def score_queries(
         column, _ = prediction_column(aligned, field, qids)
         if field == PREDICTION_FIELDS[0]:
             values |= _moment_values(column, ground_truth, qids)
-        elif dataset in HIGHLIGHT_PROTOCOLS:
+            continue
+        _check_clip_lengths(aligned, clip_length)
+        if dataset in HIGHLIGHT_PROTOCOLS:
             labels = [row["label"] for row in ground_truth]
             values["HL-mAP"] = 100 * domain_highlight_scores(column, labels, dataset, qids)
         else:
@@ -142,6 +144,16 @@ def moments_by_position(ground_truth: Sequence[Mapping[str, Any]], num_parts: in
 def _part_of(window: Sequence[float], duration: float, num_parts: int) -> int:
     # Annotated windows may end a little after the video.
     return min(int(sum(window[:2]) / 2 / duration * num_parts), num_parts - 1)
+
+
+def _check_clip_lengths(predictions: Sequence[Mapping[str, Any] | None], clip_length: float) -> None:
+    for row in predictions:
+        own = clip_length if row is None else row.get("clip_length", clip_length)
+        if row is not None and own != clip_length:
+            raise ValueError(
+                f"The prediction of query {row['qid']!r} has saliency for clips of {own:g} s, the truth for clips of "
+                f"{clip_length:g} s: compare models with the truth's clip length, or leave pred_saliency_scores out."
+            )
 
 
 def _moment_values(

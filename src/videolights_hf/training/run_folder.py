@@ -77,9 +77,17 @@ def read_log_history(run: str | os.PathLike[str]) -> tuple[list[dict[str, Any]],
 def read_clip_length(run: str | os.PathLike[str]) -> float | None:
     """Seconds per clip of a run's model; `None` where that is not known."""
     folder = Path(run)
+    if folder.suffix == ".json" and folder.is_file():
+        results = (read_json_object(folder) or {}).get("predictions")
+        found = (
+            results[0].get("clip_length")
+            if isinstance(results, list) and results and isinstance(results[0], dict)
+            else None
+        )
+        return float(found) if isinstance(found, (int, float)) and found > 0 else None
     candidates = [folder / "config.json", *sorted(folder.glob("*/config.json"))] if folder.is_dir() else []
-    found = next((file for file in candidates if file.is_file()), None)
-    value = (read_json_object(found) or {}).get("clip_length") if found else None
+    config = next((file for file in candidates if file.is_file()), None)
+    value = (read_json_object(config) or {}).get("clip_length") if config else None
     return float(value) if isinstance(value, (int, float)) and value > 0 else None
 
 
@@ -95,6 +103,7 @@ def _read_answers(path: Path, ground_truth: Sequence[Mapping[str, Any]]) -> list
                 "pred_relevant_windows": [
                     [moment[key] for key in ("start", "end", "score")] for moment in result["moments"]
                 ],
+                "clip_length": float(result["clip_length"]),
                 "pred_saliency_scores": [float(value) for value in result["saliency"]],
             }
             for result in results

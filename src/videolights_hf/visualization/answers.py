@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..inference.moments import Moment, MomentPrediction, MomentResult
+from ..inference.moments import Moment, MomentResult
 from .truth import true_saliency
 
 
@@ -19,18 +19,18 @@ class QueryAnswers:
     Attributes:
         query: The sentence.
         duration: Seconds of the video.
-        clip_length: Seconds per clip.
+        clip_length: Seconds per clip of the truth.
         answers: What each model says, by its name: results of the pipeline, or `answer_of_row`.
         moments: The true moments, (start, end) in seconds.
         saliency: The true saliency (L,), if it is known.
-        video: The video, for frames: a path or a binary file object.
+        video: The video, for frames: a path, a binary file object, or a [`VideoSource`].
         note: A line below the sentence.
     """
 
     query: str
     duration: float
     clip_length: float
-    answers: Mapping[str, MomentPrediction | MomentResult]
+    answers: Mapping[str, MomentResult]
     moments: list[tuple[float, float]] = field(default_factory=list)
     saliency: np.ndarray | None = None
     video: Any = None
@@ -53,7 +53,10 @@ class QueryAnswers:
             query=str(row["query"]),
             duration=duration,
             clip_length=clip_length,
-            answers={name: answer_of_row(answer) for name, answer in answers.items()},
+            answers={
+                name: answer_of_row(answer, str(row["query"]), duration, clip_length)
+                for name, answer in answers.items()
+            },
             moments=[(float(start), float(end)) for start, end in row.get("relevant_windows") or []],
             saliency=true_saliency(row, clip_length),
             **options,
@@ -65,13 +68,19 @@ class QueryAnswers:
         return sorted(self.answers[model]["moments"], key=lambda moment: -moment["score"])[:wanted]
 
 
-def answer_of_row(row: Mapping[str, Any]) -> MomentPrediction:
-    """A row of a submission file in the form of the pipeline's results."""
+def answer_of_row(row: Mapping[str, Any], query: str, duration: float, clip_length: float) -> MomentResult:
+    """A row of a submission file in the form of the pipeline's results; without `clip_length`, it has the truth's."""
     moments = [
         Moment(start=float(start), end=float(end), score=float(score))
         for start, end, score in row.get("pred_relevant_windows") or []
     ]
-    return MomentPrediction(moments=moments, saliency=list(row.get("pred_saliency_scores") or []))
+    return MomentResult(
+        query=query,
+        moments=moments,
+        saliency=list(row.get("pred_saliency_scores") or []),
+        clip_length=float(row.get("clip_length") or clip_length),
+        duration=duration,
+    )
 
 
 __all__ = ["QueryAnswers", "answer_of_row"]

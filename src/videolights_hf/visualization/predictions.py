@@ -236,7 +236,7 @@ class _Panel:
             if not len(saliency):
                 continue
             low, high = saliency.min(), saliency.max()
-            middles = (np.arange(len(saliency)) + 0.5) * self.query.clip_length
+            middles = (np.arange(len(saliency)) + 0.5) * answer["clip_length"]
             scaled = (saliency - low) / (high - low) if high > low else np.full_like(saliency, 0.5)
             style = self.styles[name]
             axes.plot(middles, scaled, color=style.color, linestyle=style.line, linewidth=1.1)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..video.reader import VideoReader
+from ..video.reader import VideoReader, VideoSource
 
 # Taller or wider pictures are cut to these proportions, so that a strip keeps its shape.
 NARROWEST, WIDEST = 0.6, 2.0
@@ -18,7 +18,7 @@ def read_thumbnails(video: Any, fps: float | None, times: Sequence[float], size:
     """Decode a video once and keep small pictures.
 
     Args:
-        video: A path, a file object, an array of frames (T, H, W, 3) or a list of PIL images.
+        video: A path, a file object, an array of frames (T, H, W, 3), a list of PIL images, or a part of one of these.
         fps: Frames per second of a video given as frames.
         times: Seconds from the start, in any order.
         size: Shorter side of the pictures in pixels.
@@ -31,7 +31,8 @@ def read_thumbnails(video: Any, fps: float | None, times: Sequence[float], size:
         ValueError: The video cannot be read, or `fps` is missing or out of place.
     """
     order = sorted(range(len(times)), key=times.__getitem__)
-    frames = VideoReader(video, fps).frames_at(Fraction(times[index]) for index in order)
+    reader = video.open() if isinstance(video, VideoSource) else VideoReader(video, fps)
+    frames = reader.frames_at(Fraction(times[index]) for index in order)
     pictures: dict[int, np.ndarray] = {}
     for index, frame in zip(order, frames, strict=True):
         pictures[index] = _trim(frame.scale(size))

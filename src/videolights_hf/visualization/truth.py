@@ -20,6 +20,9 @@ def true_saliency(row: Mapping[str, Any], clip_length: float) -> np.ndarray | No
     Returns:
         The mean of the annotators (0 to 4 on QVHighlights, 0 outside the rated clips; 1 to 5 on TVSum). Where only moments
         are annotated, 1 on clips whose middle lies in one, else 0. `None` without labels.
+
+    Raises:
+        ValueError: A rated clip lies outside the video, as with a wrong clip length.
     """
     if row.get("label"):
         return np.asarray(row["label"], dtype=np.float64).mean(axis=1)
@@ -27,8 +30,12 @@ def true_saliency(row: Mapping[str, Any], clip_length: float) -> np.ndarray | No
     saliency = np.zeros(num_clips)
     if row.get("saliency_scores") is not None and row.get("relevant_clip_ids") is not None:
         for clip, ratings in zip(row["relevant_clip_ids"], row["saliency_scores"], strict=True):
-            if clip < num_clips:
-                saliency[clip] = np.mean(ratings)
+            if clip >= num_clips:
+                raise ValueError(
+                    f"Query {row.get('qid')!r}: relevant clip {clip} lies outside the video, which has {num_clips} clips of "
+                    f"{clip_length:g} s: give the clip length of the annotations."
+                )
+            saliency[clip] = np.mean(ratings)
         return saliency
     if row.get("relevant_windows") is None:
         return None
