@@ -22,6 +22,7 @@ from .plot_relevance import relevance
 from .predict import predict
 from .prepare import prepare
 from .push import push
+from .reproduce import reproduce
 from .serve import serve
 from .summarize import summarize
 from .terminal import ReportingGroup
@@ -31,6 +32,7 @@ COMMANDS: tuple[Callable[..., Any], ...] = (
     predict,
     summarize,
     train,
+    reproduce,
     evaluate,
     compare,
     prepare,

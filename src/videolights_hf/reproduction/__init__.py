@@ -1,0 +1,8 @@
+"""The paper's tables: which runs they need, and their numbers beside the paper's.
+
+Names are imported on first use.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
