@@ -75,7 +75,8 @@ def reproduce(
         )
         if dry_run:
             for line in describe_plan(plan, output):
-                typer.echo(line)
+                if PartialState().is_main_process:
+                    typer.echo(line)
             return
         path = train_and_write(plan, output, typer.echo)
     if PartialState().is_main_process:

@@ -112,7 +112,10 @@ def _add_table(digest: Any, table: Dataset, prefix: str) -> None:
             _add(digest, json.dumps([column.field("shape").to_pylist(), column.field("dtype").to_pylist()]))
             data = column.field("data")
             for row, checksum in enumerate(checksums):
-                _add(digest, str(checksum) if checksum is not None else hashlib.sha256(data[row].as_buffer()).hexdigest())
+                _add(
+                    digest,
+                    str(checksum) if checksum is not None else hashlib.sha256(data[row].as_buffer()).hexdigest(),
+                )
 
 
 def _names(column: Any) -> list[str]:

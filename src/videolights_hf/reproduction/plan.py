@@ -130,9 +130,10 @@ class _Planner:
 
     def fingerprint(self, name: str, *splits: str) -> str:
         """The fingerprint of splits of a dataset."""
-        if (name, *splits) not in self._fingerprints:
-            self._fingerprints[name, *splits] = fingerprint_data(self.data[name].tables, *splits)
-        return self._fingerprints[name, *splits]
+        key = (name, *splits)
+        if key not in self._fingerprints:
+            self._fingerprints[key] = fingerprint_data(self.data[name].tables, *splits)
+        return self._fingerprints[key]
 
 
 def load_data(arguments: Sequence[str], own: str) -> dict[str, RunData]:
