@@ -40,6 +40,7 @@ RECORD = TrainingRecord(
     limits=(
         "It knows only its made-up world: one colored shape at a time over a patterned background, in scenes of 3 to 12 s. "
         "On a real video its answers mean nothing.",
+        "No model of this package has been trained or scored on features of real videos yet.",
     ),
 )
 

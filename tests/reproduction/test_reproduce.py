@@ -70,6 +70,14 @@ class TestPlan:
         assert plan.runs[2].after == plan.runs[1]
         assert plan.runs[2].after.key != plan.runs[5].after.key
 
+    def test_split_of_captions_is_trained_on_where_there_are_labeled_ones_beside_it(self):
+        corpus = run_data("window", {"pretrain": 4, "train": 3})
+        plan = make_plan(
+            load_table("v"), {"qvhighlights": run_data(), "blip": corpus}, rows=["13"], settings=ONE_EPOCH
+        )
+        assert plan.runs[0].recipe.data.train_split == "pretrain"
+        assert plan.runs[1].recipe.data.train_split == "train"
+
     def test_changed_pretraining_makes_another_finetuning(self):
         keys = [
             make_plan(load_table("v"), {"qvhighlights": run_data(), "blip": corpus}, rows=["13"], settings=ONE_EPOCH)

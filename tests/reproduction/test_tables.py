@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from pathlib import Path
 
 import pytest
 
+from videolights_hf.convert import published
 from videolights_hf.reproduction import list_tables, load_table
 from videolights_hf.training import list_recipes
 
@@ -80,6 +82,16 @@ def test_unknown_names_are_answered_with_the_nearest():
         load_table("viiii")
     with pytest.raises(ValueError, match="Did you mean 'uni-cmf'"):
         load_table("VI").choose(["unicmf"])
+
+
+def test_catalog_of_published_checkpoints_has_the_same_numbers():
+    tables = {"qvhighlights": load_table("ii"), "charades_sta": load_table("iv")}
+    checkpoints = json.loads(Path(published.__file__).with_name("published.json").read_text())["checkpoints"]
+    for entry in checkpoints:
+        table = tables[entry["dataset"]]
+        row = next(row for row in table.rows if row.id == entry["variant"])
+        ours = dict(zip(table.columns.values(), row.paper))
+        assert entry["metrics"].items() <= ours.items()
 
 
 def test_every_number_is_the_papers():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from ..common.messages import unknown_name
@@ -15,6 +15,7 @@ from .tables import PaperRow, PaperTable
 
 # Pretraining is evaluated on it.
 _QVHIGHLIGHTS = "qvhighlights"
+_PRETRAINING_SPLIT = "pretrain"
 _DATA = (_QVHIGHLIGHTS, "charades_sta", "tvsum", "blip", "asr")
 
 
@@ -94,7 +95,7 @@ class _Planner:
 
     def fault(self, row: PaperRow, table: PaperTable) -> str:
         """Why a row cannot be run; empty if it can."""
-        needed = {table.data: row.recipe} | ({str(row.corpus): row.after, _QVHIGHLIGHTS: None} if row.after else {})
+        needed = ({str(row.corpus): row.after, _QVHIGHLIGHTS: None} if row.after else {}) | {table.data: row.recipe}
         missing = [name for name in needed if name not in self.data]
         if missing:
             return " ".join(f"It needs --data {name}=PATH." for name in missing)
@@ -111,7 +112,8 @@ class _Planner:
         recipe = self.recipe(str(row.recipe))
         after = None
         if row.after is not None:
-            first, corpus, evaluated = self.recipe(row.after), str(row.corpus), self.data[_QVHIGHLIGHTS]
+            corpus, evaluated = str(row.corpus), self.data[_QVHIGHLIGHTS]
+            first = _on_its_split(self.recipe(row.after), self.data[corpus])
             own_seed = seeded(recipe, seed).training["seed"]
             prints = (
                 self.fingerprint(corpus, first.data.train_split),
@@ -134,6 +136,13 @@ class _Planner:
         if key not in self._fingerprints:
             self._fingerprints[key] = fingerprint_data(self.data[name].tables, *splits)
         return self._fingerprints[key]
+
+
+def _on_its_split(recipe: Recipe, corpus: RunData) -> Recipe:
+    """A pretraining recipe on the split of a corpus, where `videolights generate` put labeled splits beside it."""
+    if _PRETRAINING_SPLIT not in corpus.tables:
+        return recipe
+    return replace(recipe, data=replace(recipe.data, train_split=_PRETRAINING_SPLIT))
 
 
 def load_data(arguments: Sequence[str], own: str) -> dict[str, RunData]:
