@@ -137,6 +137,19 @@ class TestTable:
         assert any(line.startswith("| Bi-CMF | ours | 2 | ") and " ± " in line for line in lines)
         assert any(line.startswith("|  | distance |  | -") for line in lines)
 
+    def test_has_paired_differences(self, finished):
+        _, path, _ = finished
+        content = json.loads(path.with_suffix(".json").read_text())
+        (difference,) = content["differences"]
+        bi, uni = ([run["metrics"]["HL mAP"] for run in row["runs"]] for row in content["rows"])
+        first, second = (mine - other for mine, other in zip(uni, bi))
+        assert difference["seeds"] == 2
+        assert difference["ours"]["HL mAP"]["mean"] == pytest.approx((first + second) / 2)
+        # The standard deviation of two values is their distance over the root of two.
+        assert difference["ours"]["HL mAP"]["standard_error"] == pytest.approx(abs(first - second) / 2)
+        assert difference["paper"]["HIT@1"] == pytest.approx(68.77 - 70.71)
+        assert "| Uni-CMF less Bi-CMF | ours | 2 | " in path.read_text()
+
     def test_finished_runs_are_kept(self, finished, monkeypatch):
         output, path, lines = finished
         assert [line.split(": ")[0] for line in lines] == [f"run {number} of 4" for number in range(1, 5)]

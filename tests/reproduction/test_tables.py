@@ -34,6 +34,7 @@ def test_rows_are_complete(name):
         assert row.recipe is None or row.recipe in recipes
         assert row.after is None or row.after in recipes
         assert (row.after is None) == (row.corpus is None)
+        assert row.against is None or row.against in {other.id for other in table.trained_rows}
         assert row.recipe is not None or row.paper is not None
         assert row.paper is None or len(row.paper) == len(table.columns)
 

@@ -18,7 +18,8 @@ def table_content(plan: Plan, output: Path) -> dict[str, Any]:
     """What is known of a table, as JSON content.
 
     Of each column: mean and sample standard deviation (from two seeds on) over the seeds that have ended, the paper's
-    value, and ours less the paper's.
+    value, and ours less the paper's. Of rows that are to be compared, also the mean difference over the seeds that both
+    have, and its standard error.
 
     Args:
         plan: The runs that it needs.
@@ -38,6 +39,7 @@ def table_content(plan: Plan, output: Path) -> dict[str, Any]:
         "columns": list(table.columns),
         "metrics": list(table.columns.values()),
         "rows": rows,
+        "differences": _differences(plan, rows),
         "notes": list(table.notes),
     }
 
@@ -58,6 +60,11 @@ def to_markdown(content: Mapping[str, Any]) -> str:
         for row in content["rows"]:
             if row["block"] == title:
                 lines += _row_lines(row, columns)
+    if content["differences"]:
+        lines += ["", "**Differences, seed by seed, ± standard error of their mean**", ""]
+        lines += [_line(["row", "", "seeds", *columns]), _line(["---"] * 3 + ["---:"] * len(columns))]
+        for difference in content["differences"]:
+            lines += _difference_lines(difference, columns)
     left_out = [f"{row['name']}: {row['left_out']}" for row in content["rows"] if row.get("left_out")]
     notes = [*content["notes"], *(f"Not run. {reason}" for reason in left_out)]
     return "\n".join([*lines, "", *(f"- {note}" for note in notes)]).rstrip() + "\n"
@@ -88,6 +95,50 @@ def _summary(values: Sequence[float]) -> dict[str, float | None]:
 
 def _distance(ours: Mapping[str, Any], paper: Mapping[str, float | None]) -> dict[str, float | None]:
     return {name: None if value is None else ours[name]["mean"] - value for name, value in paper.items()}
+
+
+def _differences(plan: Plan, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The rows with an `against` that share seeds with it."""
+    by_id = {row["id"]: row for row in rows}
+    found = []
+    for paper_row in plan.table.rows:
+        row, base = by_id.get(paper_row.id), by_id.get(paper_row.against or "")
+        if row is None or base is None:
+            continue
+        others = {run["seed"]: run["metrics"] for run in base["runs"]}
+        pairs = [(run["metrics"], others[run["seed"]]) for run in row["runs"] if run["seed"] in others]
+        if pairs:
+            columns = plan.table.columns
+            ours = {name: _paired([first[name] - second[name] for first, second in pairs]) for name in columns}
+            paper = _paper_difference(row["paper"], base["paper"])
+            names = {"row": row["name"], "against": base["name"], "id": row["id"]}
+            found.append({**names, "seeds": len(pairs), "ours": ours, "paper": paper})
+    return found
+
+
+def _paired(values: Sequence[float]) -> dict[str, float | None]:
+    error = statistics.stdev(values) / len(values) ** 0.5 if len(values) > 1 else None
+    return {"mean": statistics.mean(values), "standard_error": error}
+
+
+def _paper_difference(row: Mapping[str, Any] | None, base: Mapping[str, Any] | None) -> dict[str, float | None] | None:
+    if not row or not base:
+        return None
+    return {name: None if None in (row[name], base[name]) else row[name] - base[name] for name in row}
+
+
+def _difference_lines(difference: Mapping[str, Any], columns: Sequence[str]) -> list[str]:
+    cells = []
+    for column in columns:
+        summary = difference["ours"][column]
+        error = "" if summary["standard_error"] is None else f" ± {summary['standard_error']:.2f}"
+        cells.append(f"{summary['mean']:+.2f}{error}")
+    name = f"{difference['row']} less {difference['against']}"
+    lines = [_line([name, "ours", str(difference["seeds"]), *cells])]
+    if difference["paper"]:
+        values = [difference["paper"][column] for column in columns]
+        lines.append(_line(["", "paper", "", *("" if value is None else f"{value:+.2f}" for value in values)]))
+    return lines
 
 
 def _row_lines(row: Mapping[str, Any], columns: Sequence[str]) -> list[str]:

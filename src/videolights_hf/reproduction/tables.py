@@ -23,6 +23,7 @@ class PaperRow:
         recipe: The recipe that trains it; `None` for a row that is quoted only.
         after: The pretraining recipe whose checkpoint it starts from.
         corpus: Name of the data that `after` is trained on, `"blip"` or `"asr"`.
+        against: Id of the row from which the difference is taken, seed by seed.
         paper: The printed values, one per column, `None` where there is none; `None` for a row of ours alone.
     """
 
@@ -31,6 +32,7 @@ class PaperRow:
     recipe: str | None = None
     after: str | None = None
     corpus: str | None = None
+    against: str | None = None
     paper: tuple[float | None, ...] | None = None
 
 
