@@ -34,7 +34,9 @@ def main(
         settings=settings or [],
         processes=PartialState().num_processes,
     )
-    print(f"Wrote {reproduce(plan, output)}")
+    path = reproduce(plan, output)
+    if PartialState().is_main_process:
+        print(f"Wrote {path}")
 
 
 if __name__ == "__main__":

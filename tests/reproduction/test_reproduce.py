@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from tests.support.launching import launch_two
 from tests.support.training import BRIEF, make_tables, run_data
 from videolights_hf.cli.main import app
 from videolights_hf.common.locks import locked_folder
@@ -284,3 +285,14 @@ def test_plan_says_what_is_there_and_what_is_left_out(finished):
     assert lines[-1].startswith("1 runs, 0 to train")
     plan = plan_of("v", seeds=[1], rows=["6", "13"])
     assert "left out: 13. It needs --data blip=PATH." in list(describe_plan(plan, output))
+
+
+@pytest.mark.slow
+def test_two_processes_train_a_run_together(tmp_path):
+    make_tables().save_to_disk(tmp_path / "data")
+    settings = [word for setting in ONE_EPOCH for word in ("--set", setting)]
+    command = ["-m", "videolights_hf", "reproduce", "vi", "--row", "bi-cmf", "--output", tmp_path / "out"]
+    output = launch_two(*command, "--data", tmp_path / "data", *settings)
+    (run,) = json.loads((tmp_path / "out" / "vi.json").read_text())["rows"][0]["runs"]
+    assert json.loads(Path(tmp_path, "out", run["folder"], "run.json").read_text())["inputs"]["processes"] == 2
+    assert output.count("| Bi-CMF | ours | 1 |") == 1

@@ -18,6 +18,7 @@ from ..common.times import format_time
 from ..data.annotations import domains_of
 from ..data.dataset import FeatureDataset
 from ..training.preparation import build_model, fit_config_to_data
+from ..training.recipes import Recipe
 from ..training.trainer import VideoLightsTrainer
 from .fingerprint import describe_recipe, hash_of
 from .plan import Plan
@@ -59,11 +60,10 @@ def measure_run(run: PlannedRun) -> float:
     """Seconds that a run's training steps and evaluations take here, extrapolated from a few of each."""
     recipe, tables = run.recipe, run.data.tables
     split = tables[recipe.data.train_split]
+    sizes, domain = [len(split)], None
     if recipe.data.by_domain:
-        sizes = dict(Counter(split["domain"]))
+        sizes = list(Counter(split["domain"]).values())
         domain = domains_of(split.select_columns(["domain"]))[0]
-    else:
-        sizes, domain = {None: len(split)}, None
     with tempfile.TemporaryDirectory() as folder:
         trainer, clock = _short_trainer(replace(recipe, pretrained=False), run, domain, folder)
         trainer.train()
@@ -71,7 +71,7 @@ def measure_run(run: PlannedRun) -> float:
         evaluation = _evaluation_seconds(trainer)
     args = recipe.training_arguments("unused")
     batch = args.per_device_train_batch_size * args.gradient_accumulation_steps * run.processes
-    steps = sum(math.ceil(size / batch) for size in sizes.values()) * args.num_train_epochs
+    steps = sum(math.ceil(size / batch) for size in sizes) * args.num_train_epochs
     evaluations = math.ceil(args.num_train_epochs / args.eval_epochs) + 1
     return steps * step + evaluations * evaluation * len(sizes)
 
@@ -93,7 +93,7 @@ class _StepClock(TrainerCallback):
 
 
 def _short_trainer(
-    recipe: Any, run: PlannedRun, domain: str | None, folder: str
+    recipe: Recipe, run: PlannedRun, domain: str | None, folder: str
 ) -> tuple[VideoLightsTrainer, _StepClock]:
     args = recipe.training_arguments(
         folder,

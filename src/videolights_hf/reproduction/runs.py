@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,7 @@ class PlannedRun:
             "processes": self.processes,
         }
 
-    @property
+    @cached_property
     def key(self) -> str:
         """The name of the run's folder: equal for runs that give the same."""
         return hash_of(self.inputs)
