@@ -32,7 +32,6 @@ def main(
         load_data(data, paper_table.data),
         seeds=seed or [],
         settings=settings or [],
-        processes=PartialState().num_processes,
     )
     path = reproduce(plan, output)
     if PartialState().is_main_process:

@@ -71,7 +71,6 @@ def reproduce(
             rows=row or [],
             seeds=seed or [],
             settings=settings or [],
-            processes=PartialState().num_processes,
         )
         if dry_run:
             for line in describe_plan(plan, output):

@@ -53,7 +53,7 @@ def make_plan(
     rows: Sequence[str] = (),
     seeds: Sequence[int] = (),
     settings: Sequence[str] = (),
-    processes: int = 1,
+    processes: int | None = None,
 ) -> Plan:
     """Find the runs that a table needs.
 
@@ -63,7 +63,7 @@ def make_plan(
         rows: Ids of some of its rows; all by default.
         seeds: Each row is trained once with each; by default once, with its recipe's own.
         settings: `"key=value"` on top of every recipe.
-        processes: How many processes train together.
+        processes: How many processes train together; by default those that `accelerate launch` started.
 
     Raises:
         ValueError: An unknown row or setting, or none of the rows can be run.
@@ -86,10 +86,10 @@ def make_plan(
 class _Planner:
     """Loads recipes and fingerprints once each."""
 
-    def __init__(self, data: Mapping[str, RunData], settings: tuple[str, ...], processes: int) -> None:
+    def __init__(self, data: Mapping[str, RunData], settings: tuple[str, ...], processes: int | None) -> None:
         self.data = data
         self.settings = settings
-        self.processes = processes
+        self._processes = processes
         self._recipes: dict[str, Recipe] = {}
         self._fingerprints: dict[tuple[str, ...], str] = {}
 
@@ -120,9 +120,15 @@ class _Planner:
                 self.fingerprint(_QVHIGHLIGHTS, first.data.eval_split),
             )
             data = RunData(self.data[corpus].tables, evaluated.tables, self.data[corpus].backbone_checkpoints)
-            after = PlannedRun(seeded(first, own_seed), data, prints, processes=self.processes)
+            after = PlannedRun(seeded(first, own_seed), data, prints, processes=self.processes(recipe))
         prints = (self.fingerprint(table.data, recipe.data.train_split, recipe.data.eval_split),)
-        return PlannedRun(seeded(recipe, seed), self.data[table.data], prints, after, self.processes)
+        return PlannedRun(seeded(recipe, seed), self.data[table.data], prints, after, self.processes(recipe))
+
+    def processes(self, recipe: Recipe) -> int:
+        """How many processes train together, connected as a recipe's training connects them (on the CPU or not)."""
+        if self._processes is None:
+            self._processes = recipe.training_arguments("unused").world_size
+        return self._processes
 
     def recipe(self, name: str) -> Recipe:
         """A recipe with the settings on top."""
