@@ -9,9 +9,10 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
+from torch import nn
 from transformers import TrainerCallback
 
 from ..common.times import format_time
@@ -122,10 +123,10 @@ def _short_trainer(
 def _evaluation_seconds(trainer: VideoLightsTrainer) -> float:
     """Seconds of an evaluation: one measured batch, times their number."""
     loader = trainer.get_eval_dataloader()
-    trainer.model.eval()
+    model = cast(nn.Module, trainer.model).eval()
     batches = iter(loader)
     started = _now()
-    trainer.prediction_step(trainer.model, next(batches), prediction_loss_only=False)
+    trainer.prediction_step(model, next(batches), prediction_loss_only=False)
     return (_now() - started) * len(loader)
 
 

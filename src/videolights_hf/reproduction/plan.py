@@ -115,12 +115,12 @@ class _Planner:
             corpus, evaluated = str(row.corpus), self.data[_QVHIGHLIGHTS]
             first = _on_its_split(self.recipe(row.after), self.data[corpus])
             own_seed = seeded(recipe, seed).training["seed"]
-            prints = (
+            both = (
                 self.fingerprint(corpus, first.data.train_split),
                 self.fingerprint(_QVHIGHLIGHTS, first.data.eval_split),
             )
             data = RunData(self.data[corpus].tables, evaluated.tables, self.data[corpus].backbone_checkpoints)
-            after = PlannedRun(seeded(first, own_seed), data, prints, processes=self.processes(recipe))
+            after = PlannedRun(seeded(first, own_seed), data, both, processes=self.processes(recipe))
         prints = (self.fingerprint(table.data, recipe.data.train_split, recipe.data.eval_split),)
         return PlannedRun(seeded(recipe, seed), self.data[table.data], prints, after, self.processes(recipe))
 
