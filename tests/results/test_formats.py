@@ -133,6 +133,9 @@ def test_page_names_the_video_from_its_own_folder_and_takes_any_text(answers, vi
     assert [len(one["moments"]) for one in found] == [2, 1, 0]
     assert [one["low"] for one in found] == [False, False, True]
     assert found[0]["highlights"][0]["start"] == 6.0
+    # Every field is filled, the title twice.
+    assert "{{" not in page
+    assert page.count("a trip") == 2
     # Ours, and nothing that a sentence brought.
     assert page.count("<script") == 2
     # Needs nothing from elsewhere.

@@ -7,6 +7,7 @@ import html
 import json
 import mimetypes
 import os
+import re
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -37,15 +38,15 @@ def write_page(answers: VideoAnswers, path: Path, embed: bool = False) -> None:
     source = _embedded(answers.file) if embed or answers.path is not None else beside
     data = {"predictions": [_prediction(result) for result in answers.predictions]}
     page = (files(__package__) / "page.html").read_text(encoding="utf-8")
-    # No text of a user can end the script.
-    script = json.dumps(data, allow_nan=False).replace("<", "\\u003c")
-    for mark, text in (
-        ("{{title}}", html.escape(answers.title)),
-        ("{{model}}", html.escape(answers.model)),
-        ("{{video}}", html.escape(source)),
-        ("{{data}}", script),
-    ):
-        page = page.replace(mark, text, 1)
+    fields = {
+        "title": html.escape(answers.title),
+        "model": html.escape(answers.model),
+        "video": html.escape(source),
+        # No text of a user can end the script.
+        "data": json.dumps(data, allow_nan=False).replace("<", "\\u003c"),
+    }
+    # All in one pass, since a title may look like a field.
+    page = re.sub(r"{{(\w+)}}", lambda mark: fields[mark[1]], page)
     write_text(path, page, errors="replace")
 
 
