@@ -106,10 +106,10 @@ def test_a_folder_is_pushed_whole_and_again_after_a_failure(hub, python, trained
     assert any(entry.task_id == "val/MR-full-mAP" for entry in entries)
 
 
-def test_a_model_on_the_hub_is_evaluated_by_its_own_recipe(python, trained, tmp_path):
+@pytest.mark.parametrize("evaluate", [["-m", "videolights_hf", "evaluate"], ["examples/evaluate.py"]], ids=str)
+def test_a_model_on_the_hub_is_evaluated_by_its_own_recipe(python, trained, tmp_path, evaluate):
     make_tables().save_to_disk(tmp_path / "data")
-    evaluate = ["-m", "videolights_hf", "evaluate", f"{OWNER}/finder"]
-    run([*evaluate, "--data", str(tmp_path / "data"), "--output", str(tmp_path / "out")], python)
+    run([*evaluate, f"{OWNER}/finder", "--data", str(tmp_path / "data"), "--output", str(tmp_path / "out")], python)
     metrics = json.loads((tmp_path / "out" / "val_metrics.json").read_text())
     results = json.loads((trained / "results.json").read_text())
     assert metrics["full"]["MR-mAP"]["average"] == pytest.approx(results["eval_MR-full-mAP"], abs=0.01)
