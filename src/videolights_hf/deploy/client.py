@@ -77,6 +77,12 @@ class MomentClient:
             except (ValueError, LookupError, TypeError):
                 message = content[:200]
             raise ValueError(f"The service answers {error.code}: {message}") from None
+        except urllib.error.URLError as error:
+            if isinstance(error.reason, (BrokenPipeError, ConnectionResetError)):
+                raise ValueError(
+                    "The service closed the connection before all was sent: the file is probably larger than it takes."
+                ) from error
+            raise
 
 
 __all__ = ["MomentClient"]

@@ -30,6 +30,8 @@ logger = logging.getLogger(__name__)
 
 _JSON_BYTES = 1_000_000
 _CHUNK = 2**20
+# Of a body that is too large so much is read all the same: most clients see an answer only when they have sent all.
+_DISCARDED = 16_000_000
 _Body = TypeVar("_Body", bound=BaseModel)
 _Value = TypeVar("_Value")
 
@@ -212,15 +214,20 @@ async def _receive(request: Request, service: AnswerService, folder: Path) -> Pa
 
 async def _limited(request: Request, limit: int) -> AsyncIterator[bytes]:
     """The body, counted: what a client says of its length need not be true."""
-    size = 0
     announced = request.headers.get("content-length", "")
-    if announced.isdecimal() and int(announced) > limit:
+    announced_size = int(announced) if announced.isdecimal() else 0
+    if announced_size > limit + _DISCARDED:
         raise _too_large(limit)
+    size, refused = 0, announced_size > limit
     async for chunk in request.stream():
         size += len(chunk)
-        if size > limit:
-            raise _too_large(limit)
-        yield chunk
+        refused = refused or size > limit
+        if not refused:
+            yield chunk
+        elif size > limit + _DISCARDED:
+            break
+    if refused:
+        raise _too_large(limit)
 
 
 def _too_large(limit: float) -> ServiceError:
