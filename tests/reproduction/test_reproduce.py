@@ -29,7 +29,7 @@ def no_run(*args, **kwargs):
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """Table VI with two seeds."""
+    """Table VI with two seeds; other tables have its runs in common."""
     output = tmp_path_factory.mktemp("reproduction")
     lines: list[str] = []
     path = reproduce(plan_of("vi", seeds=[1, 2]), output, lines.append)
@@ -200,18 +200,22 @@ class TestTable:
 
 
 class TestKindsOfTables:
-    def test_test_split_is_scored_here_and_can_be_submitted(self, tmp_path, monkeypatch):
-        data = run_data(sizes={"train": 6, "val": 3, "test": 4})
-        plan = plan_of("ii", data, rows=["videolights"])
-        path = reproduce(plan, tmp_path, lambda _: None)
-        folder = plan.runs[0].folder(tmp_path)
+    def test_test_split_is_scored_here_and_can_be_submitted(self, finished, monkeypatch):
+        output, _, _ = finished
+        monkeypatch.setattr("videolights_hf.reproduction.runs.run_recipe", no_run)
+        data = run_data()
+        # A split that comes later makes no new runs.
+        data.tables["test"] = data.tables["val"].select(range(4))
+        plan = plan_of("ii", data, rows=["videolights-b"], seeds=[1])
+        path = reproduce(plan, output, lambda _: None)
+        folder = plan.runs[0].folder(output)
         scores = json.loads((folder / "test_scores.json").read_text())["metrics"]
-        row = next(r for r in json.loads(path.with_suffix(".json").read_text())["rows"] if r["id"] == "videolights")
-        assert row["ours"]["R1@0.5"]["mean"] == scores["MR-full-R1@0.5"]
-        assert row["paper"]["R1@0.5"] == 63.36
+        row = next(r for r in json.loads(path.with_suffix(".json").read_text())["rows"] if r["id"] == "videolights-b")
+        assert row["ours"]["HL mAP"]["mean"] == scores["HL-min-VeryGood-mAP"]
+        assert row["paper"]["R1@0.5"] == 68.29
         with zipfile.ZipFile(folder / "submission.zip") as archive:
             assert archive.namelist() == ["hl_val_submission.jsonl", "hl_test_submission.jsonl"]
-            assert len(archive.read("hl_val_submission.jsonl").splitlines()) == 3
+            assert len(archive.read("hl_val_submission.jsonl").splitlines()) == 7
             assert len(archive.read("hl_test_submission.jsonl").splitlines()) == 4
         assert "| UMT (audio) | paper |  | 56.23 |" in path.read_text()
 
@@ -219,16 +223,17 @@ class TestKindsOfTables:
             raise AssertionError("the split was scored already")
 
         monkeypatch.setattr("videolights_hf.reproduction.scoring.evaluate_run", no_evaluation)
-        reproduce(plan, tmp_path, lambda _: None)
+        reproduce(plan, output, lambda _: None)
 
-    def test_test_split_without_labels_gives_a_submission_and_no_row(self, tmp_path):
-        data = run_data(sizes={"train": 6, "val": 3})
-        unlabeled = make_tables("none", {"test": 2})
-        data.tables["test"] = unlabeled["test"].add_column("number", [0, 1]).remove_columns("number")
-        plan = plan_of("ii", data, rows=["videolights"])
-        path = reproduce(plan, tmp_path, lambda _: None)
-        assert "| VideoLights | ours | 0 |" in path.read_text()
-        assert (plan.runs[0].folder(tmp_path) / "submission.zip").is_file()
+    def test_test_split_without_labels_gives_a_submission_and_no_row(self, finished, monkeypatch):
+        output, _, _ = finished
+        monkeypatch.setattr("videolights_hf.reproduction.runs.run_recipe", no_run)
+        data = run_data()
+        data.tables["test"] = make_tables("none", {"test": 2})["test"]
+        plan = plan_of("ii", data, rows=["videolights-b"], seeds=[2])
+        path = reproduce(plan, output, lambda _: None)
+        assert "| VideoLights-B | ours | 0 |" in path.read_text()
+        assert (plan.runs[0].folder(output) / "submission.zip").is_file()
 
     def test_domains_are_columns_and_pretraining_comes_first(self, tmp_path):
         # The small data has two of the ten domains.
@@ -263,13 +268,16 @@ class TestCommand:
         assert lines[-1].startswith("2 runs, 2 to train, about 00:0")
         assert not (tmp_path / "out").exists()
 
-    def test_table_is_trained_and_printed(self, tmp_path):
+    def test_table_is_printed(self, tmp_path, finished, monkeypatch):
+        output, _, _ = finished
+        monkeypatch.setattr("videolights_hf.reproduction.runs.run_recipe", no_run)
+        # Equal data elsewhere has the same runs.
         make_tables().save_to_disk(tmp_path / "data")
-        out = tmp_path / "out"
-        done = self.run("vi", "--data", f"qvhighlights={tmp_path / 'data'}", "--output", out, "--row", "bi-cmf")
+        data = ["--data", f"qvhighlights={tmp_path / 'data'}"]
+        done = self.run("viii", *data, "--output", output, "--row", "sf-c-b", "--seed", 2)
         assert done.exit_code == 0, done.output
-        assert (out / "vi.md").read_text() in done.stdout
-        assert json.loads((out / "vi.json").read_text())["rows"][0]["ours"]
+        assert (output / "viii.md").read_text() in done.stdout
+        assert "| SF + C + B | ours | 1 |" in done.stdout
 
     def test_tables_and_rows_are_listed(self):
         listed = self.runner.invoke(app, ["reproduce", "--list"])
