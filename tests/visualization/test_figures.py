@@ -134,7 +134,9 @@ class TestPredictions:
     def test_data_without_moments_shows_curves_alone(self):
         row = {"qid": 1, "query": "a dog", "vid": "v", "label": [[1, 2], [5, 5]], "domain": "BK"}
         found = QueryAnswers.of_row(row, {"A": {"pred_saliency_scores": [0.1, 0.9]}}, 2.0)
-        assert len(plot_predictions(found).axes) == 1
+        figure = plot_predictions(found)
+        assert len(figure.axes) == 1
+        assert "A" in texts(figure)
 
     def test_a_model_without_an_answer_has_an_empty_row(self):
         found = QueryAnswers.of_row(ROWS[0], {"A": {}, "B": prediction_rows(ROWS[:1])[0]}, 2.0)
@@ -186,6 +188,10 @@ class TestTraining:
         figure = plot_training({"A": log_history(), "B": log_history(5)}, width=3.5)
         assert {"A", "B", "evaluation"} <= set(texts(figure))
         assert len(next(axes for axes in figure.axes if axes.get_title() == "MR-full-mAP").lines) == 2
+
+    def test_a_single_point_is_a_marker(self):
+        panels = {axes.get_title(): axes for axes in plot_training({"A": log_history(1)}).axes}
+        assert [panels[name].lines[-1].get_marker() for name in ("MR-full-mAP", "grad_norm")] == ["o", "o"]
 
     def test_a_run_that_logged_nothing_is_refused(self):
         with pytest.raises(ValueError, match="logged nothing"):

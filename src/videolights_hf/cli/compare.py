@@ -65,6 +65,7 @@ def compare(
         videolights compare base=runs/a-2018 base=runs/a-2019 FRA=runs/b-2018 FRA=runs/b-2019 --annotations val.jsonl
     """
     from rich.console import Console
+    from rich.measure import Measurement
 
     from videolights_hf.common.files import write_json
     from videolights_hf.metrics import Bootstrap, compare_models
@@ -83,9 +84,12 @@ def compare(
     )
     if json_path is not None:
         write_json(json_path, comparison.to_dict())
-    console = Console(markup=False)
-    console.print(_table(comparison))
-    console.print(comparison.assumptions)
+    table = _table(comparison)
+    # Wider than the terminal rather than with numbers cut off.
+    wide = Console(markup=False, width=1000)
+    width_of_table = Measurement.get(wide, wide.options, table).maximum
+    Console(markup=False, width=max(Console().width, width_of_table)).print(table)
+    Console(markup=False).print(comparison.assumptions)
     if plot_path:
         from videolights_hf.visualization.comparison import plot_comparison
 
@@ -98,11 +102,11 @@ def _table(comparison: Comparison) -> Table:
     first, *others = comparison.models
     table = Table(title=f"compared with {first}")
     table.add_column("metric (%)", no_wrap=True)
-    table.add_column("queries", justify="right")
+    table.add_column("queries", justify="right", no_wrap=True)
     for name, runs in zip(comparison.models, comparison.runs, strict=True):
-        table.add_column(name if runs == 1 else f"{name} ({runs} runs)", justify="right")
+        table.add_column(name if runs == 1 else f"{name} ({runs} runs)", justify="right", no_wrap=True)
     for name in others:
-        table.add_column(name if len(others) > 1 else "difference", justify="right")
+        table.add_column(name if len(others) > 1 else "difference", justify="right", no_wrap=True)
     group = ""
     for metric in comparison.metrics:
         if metric.num_queries == 0:

@@ -170,8 +170,11 @@ def _moment_values(
 def _highlight_values(
     saliency: Sequence[Sequence], ground_truth: Sequence[Mapping[str, Any]], clip_length: float, qids: list[Hashable]
 ) -> dict[str, np.ndarray]:
-    columns = [[row[name] for row in ground_truth] for name in ("duration", "relevant_clip_ids", "saliency_scores")]
-    precisions, hits = rated_highlight_scores(saliency, ClipRatings.of(*columns, clip_length, qids), qids)
+    durations, clip_ids, scores = (
+        [row[name] for row in ground_truth] for name in ("duration", "relevant_clip_ids", "saliency_scores")
+    )
+    ratings = ClipRatings.of(durations, clip_ids, scores, clip_length, qids)
+    precisions, hits = rated_highlight_scores(saliency, ratings, qids)
     values: dict[str, np.ndarray] = {}
     for level, precision in precisions.items():
         values[f"HL-min-{level}-mAP"] = 100 * precision.mean(axis=1)

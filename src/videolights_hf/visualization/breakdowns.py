@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..metrics.breakdown import RangeScore
 from .grids import draw_legend, dress, legend_lines, make_grid
@@ -52,7 +52,7 @@ def plot_breakdown(
             bars, style = models[name][kind][metric], series(index)
             places = [place - 0.4 + share * (index + 0.5) for place in range(len(bars))]
             errors = [[bar.value - bar.low for bar in bars], [bar.high - bar.value for bar in bars]]
-            look = {"edgecolor": style.color, "hatch": 2 * style.hatch, "linewidth": 0.8}
+            look: dict[str, Any] = {"edgecolor": style.color, "hatch": 2 * style.hatch, "linewidth": 0.8}
             color = "white" if style.hatch else style.color
             axes.bar(
                 places, [bar.value for bar in bars], width=0.9 * share, color=color, yerr=errors,

@@ -36,6 +36,7 @@ def plot_comparison(
     """
     require_matplotlib()
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
     from matplotlib.lines import Line2D
 
     rows = [row for row in comparison.metrics if (row.name in metrics if metrics is not None else row.num_queries)]
@@ -47,10 +48,8 @@ def plot_comparison(
     width = width or (COLUMN_WIDTH if len(models) == 1 else min(PAGE_WIDTH, 4.5))
     lines = legend_lines(models, width) if len(models) > 1 else 0
     height = (ROW_HEIGHT + MODEL_HEIGHT * len(models)) * len(rows) + 0.62 + 0.17 * lines
-    figure = Figure(figsize=(width, height), facecolor="white", layout="constrained")
-    engine = figure.get_layout_engine()
-    assert engine is not None
-    engine.set(rect=(0, 0.17 * lines / height, 1, 1 - 0.17 * lines / height))
+    layout = ConstrainedLayoutEngine(rect=(0, 0.17 * lines / height, 1, 1 - 0.17 * lines / height))
+    figure = Figure(figsize=(width, height), facecolor="white", layout=layout)
     axes = figure.subplots()
     title = f"{models[0]} less {baseline}" if len(models) == 1 else f"difference to {baseline}"
     dress(axes, f"{title} (percent points)")

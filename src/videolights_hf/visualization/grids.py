@@ -28,14 +28,13 @@ def make_grid(
         legend_lines: Lines of the legend.
     """
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     rows = -(-num_panels // columns)
     legend = LEGEND_LINE * legend_lines + 0.05
     height = rows * panel_height + legend
-    figure = Figure(figsize=(width, height), facecolor="white", layout="constrained")
-    engine = figure.get_layout_engine()
-    assert engine is not None
-    engine.set(w_pad=0.03, h_pad=0.03, rect=(0, legend / height, 1, 1 - legend / height))
+    layout = ConstrainedLayoutEngine(w_pad=0.03, h_pad=0.03, rect=(0, legend / height, 1, 1 - legend / height))
+    figure = Figure(figsize=(width, height), facecolor="white", layout=layout)
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes in grid[num_panels:]:
         axes.set_visible(False)

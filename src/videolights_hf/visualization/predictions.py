@@ -163,9 +163,15 @@ class _Panel:
         return self.query.saliency is not None or any(answer["saliency"] for answer in self.query.answers.values())
 
     @property
+    def curve_height(self) -> float:
+        # Without rows of moments, the names of the models stand beside the curves.
+        names = 0 if self.shown_lanes else len(self.query.answers)
+        return max(CURVE, LANE * names) if self.has_curves else 0.0
+
+    @property
     def height(self) -> float:
         text = TITLE_LINE * len(self.title) + NOTE_LINE * bool(self.query.note)
-        return text + self.strip_height + LANE * self.num_lanes + CURVE * self.has_curves + TIME
+        return text + self.strip_height + LANE * self.num_lanes + self.curve_height + TIME
 
     def draw(self, page: Page) -> None:
         """Draw the panel below what is on the page."""
@@ -183,7 +189,7 @@ class _Panel:
             last = page.add_row(LANE * self.num_lanes, duration)
             self._draw_lanes(last, page)
         if self.has_curves:
-            last = page.add_row(CURVE, duration)
+            last = page.add_row(self.curve_height, duration)
             self._draw_curves(last, page)
         if last is not None:
             draw_time_axis(last, duration, max(2, int(page.inner_width / 0.55)), SMALL_PRINT_SIZE)
@@ -245,7 +251,18 @@ class _Panel:
         axes.spines[["top", "right"]].set_visible(False)
         axes.spines[["left", "bottom"]].set_color(MUTED_COLOR)
         axes.spines[:].set_linewidth(0.6)
-        _name(axes, page, 0.5, SALIENCY, None)
+        if self.shown_lanes:
+            _name(axes, page, 0.5, SALIENCY, None)
+            return
+        step = LANE / self.curve_height
+        for index, name in enumerate(self.query.answers):
+            _name(
+                axes,
+                page,
+                0.5 + step * ((len(self.query.answers) - 1) / 2 - index),
+                self.labels[name],
+                self.styles[name],
+            )
 
 
 def _draw_bar(axes: Axes, row: int, span: tuple[float, float], seconds_per_inch: float, **look: object) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..common.files import written_aside
 
@@ -36,7 +36,7 @@ def save_figure(figure: Figure, path: str | PathLike[str], dpi: float = 150) -> 
     picture_format = Path(path).suffix[1:].lower()
     # Equal figures make equal files.
     undated = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}.get(picture_format)
-    fonts = {"pdf.fonttype": 42, "svg.fonttype": "none", "svg.hashsalt": "videolights"}
+    fonts: dict[Any, Any] = {"pdf.fonttype": 42, "svg.fonttype": "none", "svg.hashsalt": "videolights"}
     with matplotlib.rc_context(fonts), written_aside(path) as partial:
         figure.savefig(partial, format=picture_format, dpi=dpi, metadata=undated)
 

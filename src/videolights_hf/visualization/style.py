@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 # The colors of Okabe and Ito: distinguishable with every kind of color blindness, and by brightness in print.
 MOMENT_COLOR = "#D55E00"
@@ -30,7 +31,7 @@ class Series:
     """How one of several models or runs is drawn: told apart by color, and in gray print by line and hatching."""
 
     color: str
-    line: str | tuple[int, tuple[float, ...]]
+    line: Literal["-"] | tuple[float, tuple[float, ...]]
     hatch: str
     marker: str
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .grids import draw_legend, dress, legend_lines, line_handles, make_grid
-from .style import MUTED_COLOR, PAGE_WIDTH, TEXT_COLOR, require_matplotlib, series
+from .style import MUTED_COLOR, PAGE_WIDTH, TEXT_COLOR, Series, require_matplotlib, series
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -96,13 +96,16 @@ def _draw_run(axes: Axes, panel: _Panel, run: str, index: int) -> None:
     for epochs, values in panel.layers.get(run, []):
         axes.plot(epochs, values, color=style.color, linewidth=0.6, alpha=0.4)
     if run in panel.training:
-        axes.plot(*panel.training[run], color=style.color, linestyle=style.line, linewidth=1.2)
+        _draw_curve(axes, panel.training[run], style, style.line)
     if run in panel.evaluation:
         # A metric has no counterpart in training.
-        line = ":" if panel.training else style.line
-        epochs, values = panel.evaluation[run]
-        marker = style.marker if len(epochs) == 1 else None
-        axes.plot(epochs, values, color=style.color, linestyle=line, linewidth=1.2, marker=marker, markersize=3)
+        _draw_curve(axes, panel.evaluation[run], style, ":" if panel.training else style.line)
+
+
+def _draw_curve(axes: Axes, curve: tuple[np.ndarray, np.ndarray], style: Series, line: Any) -> None:
+    # A single point has no line.
+    marker = style.marker if len(curve[0]) == 1 else None
+    axes.plot(*curve, color=style.color, linestyle=line, linewidth=1.2, marker=marker, markersize=3)
 
 
 def _panels(histories: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, _Panel]:
