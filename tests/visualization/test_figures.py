@@ -197,6 +197,10 @@ class TestTraining:
         with pytest.raises(ValueError, match="logged nothing"):
             plot_training({"A": []})
 
+    def test_what_is_no_number_is_left_out(self):
+        odd = [{"epoch": None, "loss": 1.0}, {"epoch": 1.0, "loss": "x", "loss_span": 0.5}, {"loss": 3.0}]
+        assert [axes.get_title() for axes in plot_training({"A": odd}).axes if axes.get_visible()] == ["loss_span"]
+
 
 def test_breakdown_has_a_bar_for_each_model_and_range():
     models = {

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..common.files import read_json_object
+from ..common.values import is_number
 from ..metrics.submission import read_json_lines
 
 STATE_FILE = "trainer_state.json"
@@ -70,7 +71,7 @@ def read_log_history(run: str | os.PathLike[str]) -> tuple[list[dict[str, Any]],
     if not isinstance(history, list) or not all(isinstance(row, dict) for row in history):
         raise ValueError(f"{found}: log_history must be a list of what was logged, a mapping for each step.")
     best_step = state.get("best_global_step")
-    epochs = [row["epoch"] for row in history if row.get("step") == best_step and "epoch" in row]
+    epochs = [row["epoch"] for row in history if row.get("step") == best_step and is_number(row.get("epoch"))]
     return history, float(epochs[0]) if epochs and best_step else None
 
 

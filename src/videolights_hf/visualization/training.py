@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..common.values import is_number
 from .grids import draw_legend, dress, legend_lines, line_handles, make_grid
 from .style import MUTED_COLOR, PAGE_WIDTH, TEXT_COLOR, Series, require_matplotlib, series
 
@@ -136,11 +137,13 @@ def _rank(name: str) -> int:
 def _curves(history: Sequence[Mapping[str, Any]]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     points: dict[str, dict[float, float]] = {}
     for row in history:
+        epoch = row.get("epoch")
+        if not is_number(epoch):
+            continue
         for name, value in row.items():
-            if name in _OTHER or _TIMINGS.fullmatch(name) or not isinstance(value, (int, float)):
-                continue
-            # The last evaluation repeats that of the checkpoint that was kept: the first of an epoch counts.
-            points.setdefault(name, {}).setdefault(float(row.get("epoch", len(points.get(name, ())))), float(value))
+            if name not in _OTHER and not _TIMINGS.fullmatch(name) and is_number(value):
+                # The last evaluation repeats that of the checkpoint that was kept: the first of an epoch counts.
+                points.setdefault(name, {}).setdefault(float(epoch), float(value))
     return {name: (np.array(list(curve)), np.array(list(curve.values()))) for name, curve in points.items()}
 
 

@@ -30,7 +30,7 @@ def true_saliency(row: Mapping[str, Any], clip_length: float) -> np.ndarray | No
     saliency = np.zeros(num_clips)
     if row.get("saliency_scores") is not None and row.get("relevant_clip_ids") is not None:
         for clip, ratings in zip(row["relevant_clip_ids"], row["saliency_scores"], strict=True):
-            if clip >= num_clips:
+            if not 0 <= clip < num_clips:
                 raise ValueError(
                     f"Query {row.get('qid')!r}: relevant clip {clip} lies outside the video, which has {num_clips} clips of "
                     f"{clip_length:g} s: give the clip length of the annotations."
