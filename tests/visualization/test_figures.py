@@ -249,3 +249,10 @@ def test_without_matplotlib_the_error_names_the_extra(monkeypatch):
     for draw in (lambda: plot_predictions(answers()), lambda: plot_training({"A": log_history()})):
         with pytest.raises(ImportError, match=r"videolights-hf\[viz\]"):
             draw()
+
+
+def test_names_of_the_room_are_imported_on_first_use():
+    import videolights_hf.visualization as room
+
+    assert room.plot_training is plot_training
+    assert set(room.__all__) <= set(dir(room))
