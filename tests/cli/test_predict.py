@@ -165,6 +165,7 @@ def test_several_videos_are_done_and_failures_named_at_the_end(model, video, tmp
     assert again.exit_code == 0, again.output
     assert [json.loads(line) for line in again.stdout.splitlines()] == lines
     assert_fails(run(str(videos), "a dog", "--json", "-"), "--jsonl -", code=2)
+    assert_fails(run(video, "a dog", "--edl", "-"), "--jsonl -", code=2)
 
 
 def test_without_a_sentence_there_are_highlights(model, video, tmp_path):

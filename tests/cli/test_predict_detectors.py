@@ -16,6 +16,7 @@ from videolights_hf import (
     MomentDetrForMomentRetrieval,
     QDDetrForMomentRetrieval,
     TRDetrForMomentRetrieval,
+    VideoLightsForMomentRetrieval,
     VideoLightsProcessor,
     VideoMomentRetrievalPipeline,
 )
@@ -23,6 +24,31 @@ from videolights_hf.cli.main import app
 
 runner = CliRunner(env={"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"})
 REFINED = {"use_feature_refinement": True, "use_contrastive_alignment": True}
+
+
+def save_pipeline(folder, detector, fields):
+    """A detector of random weights with a CLIP of random weights, as a folder."""
+    clip = make_tiny_clip()
+    widths = {"video_backbones": [["clip", clip.video_dim]], "text_backbones": [["clip", clip.text_dim]]}
+    config = detector.config_class(**{**TINY, **widths, **fields})
+    processor = VideoLightsProcessor.from_config(config, backbone_checkpoints={})
+    processor.set_backbone(clip)
+    torch.manual_seed(0)
+    pipeline = VideoMomentRetrievalPipeline(detector(config), processor, device="cpu")
+    pipeline.save_pretrained(folder)
+    return pipeline
+
+
+def test_a_model_for_highlights_alone_needs_no_sentence(tmp_path):
+    save_pipeline(tmp_path / "model", VideoLightsForMomentRetrieval, {"highlight_only": True})
+    video = write_video(tmp_path / "video.mp4", gray_frames(np.arange(160) * 7 % 240), 10)
+    command = ["predict", str(video), "--model", str(tmp_path / "model"), "--device", "cpu"]
+    result = runner.invoke(app, [*command, "--json", str(tmp_path / "out.json")])
+    assert result.exit_code == 0, result.output
+    (found,) = json.loads((tmp_path / "out.json").read_text())["predictions"]
+    assert found["query"] == "highlights"
+    best = max(range(8), key=found["saliency"].__getitem__)
+    assert any(moment["start"] <= 2 * best < moment["end"] for moment in found["moments"])
 
 
 @pytest.mark.parametrize(
@@ -37,18 +63,11 @@ REFINED = {"use_feature_refinement": True, "use_contrastive_alignment": True}
     ids=["moment-detr", "qd-detr with FRA", "qd-detr with sound", "tr-detr", "tr-detr, FRA instead"],
 )
 def test_a_saved_detector_answers(tmp_path, detector, fields):
-    clip = make_tiny_clip()
-    widths = {"video_backbones": [["clip", clip.video_dim]], "text_backbones": [["clip", clip.text_dim]]}
-    config = detector.config_class(**{**TINY, **widths, **fields})
-    processor = VideoLightsProcessor.from_config(config, backbone_checkpoints={})
-    processor.set_backbone(clip)
-    torch.manual_seed(0)
-    pipeline = VideoMomentRetrievalPipeline(detector(config), processor, device="cpu")
-    pipeline.save_pretrained(tmp_path / "model")
+    pipeline = save_pipeline(tmp_path / "model", detector, fields)
     video = write_video(tmp_path / "video.mp4", gray_frames(np.arange(160) * 7 % 240), 10)
     command = ["predict", str(video), "a dog", "--model", str(tmp_path / "model"), "--device", "cpu"]
     expected_options = {}
-    if config.audio_dim:
+    if fields.get("audio_dim"):
         audio = np.random.default_rng(0).standard_normal((8, 3)).astype(np.float32)
         np.savez(tmp_path / "audio.npz", features=audio)
         command += ["--audio", str(tmp_path / "audio.npz")]

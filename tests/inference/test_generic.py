@@ -1,8 +1,10 @@
 """Highlights without a sentence, and summaries."""
 
+from pathlib import Path
+
 import pytest
 
-from videolights_hf.inference.generic import choose_summary, combine_generic
+from videolights_hf.inference.generic import GENERIC_QUERIES, choose_summary, combine_generic
 
 
 def result(saliency, duration=None, clip_length=2.0):
@@ -14,14 +16,23 @@ def test_saliency_is_the_mean_of_curves_on_their_own_scale():
     found = combine_generic([result([0.0, 10.0, 5.0, 0.0]), result([-1.0, -1.0, 0.0, -1.0]), result([3.0] * 4)])
     assert found["saliency"] == [0.0, 0.3333, 0.5, 0.0]
     assert (found["query"], found["duration"]) == ("highlights", 8.0)
-    # Clips 1 and 2 are in the upper half of the range.
+    # Of four clips, the two highest.
     assert found["moments"] == [{"start": 2.0, "end": 6.0, "score": 0.4167}]
 
 
 def test_stretches_come_best_first_and_end_with_the_video():
-    found = combine_generic([result([0.8, 0.0, 0.0, 1.0, 1.0], duration=9.0)])
-    assert found["moments"] == [{"start": 6.0, "end": 9.0, "score": 1.0}, {"start": 0.0, "end": 2.0, "score": 0.8}]
+    found = combine_generic([result([0.8, 0.7, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.9], duration=19.0)])
+    assert found["moments"] == [{"start": 16.0, "end": 19.0, "score": 0.95}, {"start": 0.0, "end": 2.0, "score": 0.8}]
     assert len(combine_generic([result([0.8, 0.0, 0.0, 1.0])], top_k=1)["moments"]) == 1
+
+
+def test_the_lowest_clips_are_none_however_few_stand_out():
+    assert combine_generic([result([0.0] * 8 + [1.0])])["moments"] == [{"start": 16.0, "end": 18.0, "score": 1.0}]
+
+
+def test_the_docs_name_every_generic_sentence():
+    page = (Path(__file__).parents[2] / "docs" / "predicting.md").read_text()
+    assert [line[2:] for line in page.splitlines() if line.startswith("- ")] == list(GENERIC_QUERIES)
 
 
 def test_a_flat_video_has_no_highlights():

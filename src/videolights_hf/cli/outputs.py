@@ -52,8 +52,8 @@ class Outputs:
         for name, target in self.files.items():
             kind, option = FORMATS[name], f"--{name.split()[-1]}"
             if target == STANDARD_OUTPUT:
-                if self.several:
-                    raise typer.BadParameter("of several videos: use --jsonl -", param_hint=option)
+                if name != "json" or self.several:
+                    raise typer.BadParameter("only --jsonl - and --json - of one video print", param_hint=option)
                 continue
             path = Path(target)
             if not self.several and kind.endings and path.suffix.lower() not in kind.endings:

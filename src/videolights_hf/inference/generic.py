@@ -19,6 +19,8 @@ GENERIC_QUERIES = (
     "a close look at something interesting",
 )
 GENERIC_NAME = "highlights"
+# This part of a video is highlights.
+HIGHLIGHT_SHARE = 0.2
 _DECIMALS = 4
 
 
@@ -27,7 +29,7 @@ def combine_generic(results: Sequence[MomentResult], top_k: int | None = None) -
 
     The saliency of each sentence is scaled to its own range, lowest 0 and highest 1, since curves of different
     sentences do not compare; a curve without a range is 0. The mean over the sentences is the saliency. Stretches of
-    clips in the upper half of its range are the moments, and their mean saliency is their score.
+    clips among the fifth with the highest saliency are the moments, and their mean saliency is their score.
 
     Args:
         results: What the pipeline returned for each sentence.
@@ -52,7 +54,8 @@ def combine_generic(results: Sequence[MomentResult], top_k: int | None = None) -
 def _upper_stretches(saliency: np.ndarray, clip_length: float, duration: float) -> list[Moment]:
     if len(saliency) == 0 or np.ptp(saliency) == 0:
         return []
-    upper = np.flatnonzero(saliency >= saliency.min() + np.ptp(saliency) / 2)
+    lowest = np.quantile(saliency, 1 - HIGHLIGHT_SHARE, method="lower")
+    upper = np.flatnonzero((saliency >= lowest) & (saliency > saliency.min()))
     stretches = np.split(upper, np.flatnonzero(np.diff(upper) > 1) + 1)
     moments: list[Moment] = [
         {
