@@ -150,3 +150,40 @@ def test_an_image_processor_for_pictures_of_another_size_is_refused(clip, tmp_pa
         ValueError, match=f"image processor's `{field}` is .*, but the model takes pictures of 64 pixels"
     ):
         ClipBackbone.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("rescale_factor", "x", "image processor cannot be used"),
+        ("image_std", [1, 2], "image processor cannot be used"),
+        ("image_mean", [float("nan")] * 3, "makes no 64 x 64 pixels of finite numbers"),
+    ],
+)
+def test_an_image_processor_that_makes_no_pixels_is_refused_before_the_work(clip, tmp_path, field, value, message):
+    clip.save_pretrained(tmp_path)
+    settings = json.loads((tmp_path / "preprocessor_config.json").read_text())
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps({**settings, field: value}))
+    with pytest.raises(ValueError, match=f"{message}.*correct preprocessor_config.json"):
+        ClipBackbone.from_pretrained(tmp_path)
+
+
+def test_a_tokenizer_that_cannot_be_used_is_named(clip, monkeypatch):
+    def fail(*_):
+        raise TypeError("int and str")
+
+    monkeypatch.setattr(clip, "tokenize", fail)
+    with pytest.raises(ValueError, match=r"The tokenizer of clip cannot be used \(TypeError: int and str\)"):
+        clip.encode_text(SENTENCES)
+
+
+def test_without_pillow_sentences_are_encoded_and_frames_name_the_extra(clip, frames, tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise ImportError("CLIPImageProcessorPil requires the PIL library")
+
+    clip.save_pretrained(tmp_path)
+    monkeypatch.setattr(ClipBackbone.image_processor_class, "from_pretrained", fail)
+    loaded = ClipBackbone.from_pretrained(tmp_path)
+    np.testing.assert_array_equal(loaded.encode_text(SENTENCES)[1], clip.encode_text(SENTENCES)[1])
+    with pytest.raises(ImportError, match=r"needs Pillow for frames: pip install .*\[video\]"):
+        loaded.encode_frames(frames)

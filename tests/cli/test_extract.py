@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -104,6 +105,8 @@ def test_straight_to_the_dataset(run, folder):
     result = run("--annotations", f"val={path}", "--dataset-output", folder / "dataset", "--clip-length", "1")
     assert result.exit_code == 0, result.output
     assert f"Wrote {folder / 'dataset'}: 4 videos, 4 val" in result.stdout
+    # No loading bars in logs.
+    assert "%|" not in result.stderr
     tables = load_feature_dataset(folder / "dataset")
     assert tables["val"][0]["clip_length"] == 1.0
     assert files_in(folder / "out" / "clip_text_features") == [f"qid{index}.npz" for index in range(4)]
@@ -177,4 +180,6 @@ def test_the_example_is_the_command(folder, checkpoint):
     )
     assert finished.returncode == 0, finished.stderr
     assert "4 done" in finished.stdout
-    assert "clips/s" in finished.stderr
+    # A line, not a bar: it is a log.
+    assert re.search(r"^Extracting video features: 4/4 videos, [\d.]+ clips/s$", finished.stderr, re.M)
+    assert "%|" not in finished.stderr

@@ -104,6 +104,16 @@ def test_an_unexpected_error_is_one_line_that_says_so():
     assert result.stderr.count("\n") == 1
 
 
+def test_a_connection_that_fails_is_one_line():
+    # As httpx names it, which is no OSError.
+    error = type("ConnectError", (type("HTTPError", (Exception,), {}),), {})("Name or service not known")
+    result = runner.invoke(failing_app(error), ["run"])
+    assert (
+        result.stderr
+        == "Error: The connection failed (Name or service not known). Check it, and repeat the command.\n"
+    )
+
+
 def test_running_out_of_memory_says_what_to_do():
     result = runner.invoke(failing_app(MemoryError()), ["run"])
     assert result.stderr == "Error: Out of memory. Use smaller files or batches.\n"

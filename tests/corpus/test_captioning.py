@@ -1,3 +1,6 @@
+import json
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -221,3 +224,18 @@ class TestLoading:
         )
         assert (folder / "preprocessor_config.json").is_file()
         assert len(Captioner.from_pretrained(folder).caption(FRAMES)) == 3
+
+
+def change(path, **fields):
+    path.write_text(json.dumps({**json.loads(path.read_text()), **fields}))
+
+
+def test_damaged_files_of_the_processor_are_one_error_that_names_the_captioner(blip, tmp_path):
+    unreadable = shutil.copytree(blip, tmp_path / "unreadable")
+    change(unreadable / "tokenizer.json", post_processor=3)
+    with pytest.raises(OSError, match=r"The captioner .*/unreadable cannot be loaded: "):
+        Captioner.from_pretrained(unreadable)
+    unusable = shutil.copytree(blip, tmp_path / "unusable")
+    change(unusable / "tokenizer_config.json", model_max_length="long")
+    with pytest.raises(ValueError, match=r"The captioner .*/unusable cannot be used \(TypeError: "):
+        Captioner.from_pretrained(unusable, prompt="a").caption(FRAMES)

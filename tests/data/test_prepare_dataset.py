@@ -35,6 +35,8 @@ def cells(output):
 def test_builds_exports_and_says_what_it_wrote(corpus):
     done = prepare(corpus, "--num-proc", 2, "--strict", "--parquet", corpus.root / "parquet")
     assert done.exit_code == 0, done.output
+    # No loading bars in logs.
+    assert "%|" not in done.stderr
     tables = load_feature_dataset(corpus.root / "prepared")
     assert tables.num_rows == {"videos": 10, "train": 10, "val": 3}
     assert [name for name in tables["videos"].column_names if name.startswith("video_")] == [

@@ -23,7 +23,7 @@ from videolights_hf.deploy import (
     load_pipeline,
     quantize_graph,
 )
-from videolights_hf.deploy.graphs import Traced, write_graph
+from videolights_hf.deploy.graphs import Graph, Traced, write_graph
 
 SENTENCES = ["a red circle", "the sky turns gray and then white again"]
 PREDICTIONS = ("logits", "pred_spans", "saliency_scores")
@@ -153,6 +153,37 @@ def test_a_sample_that_would_fix_an_axis_is_refused(tmp_path):
     traced = Traced(torch.nn.Linear(2, 2), lambda x: {"y": x})
     with pytest.raises(ValueError, match="would be fixed at the length 1"):
         write_graph(traced, {"x": torch.zeros(1, 2)}, {"x": (0,)}, tmp_path / "graph.pt2")
+
+
+@pytest.mark.parametrize("suffix", [".onnx", ".pt2"])
+@pytest.mark.parametrize("content", [b"", b"no graph", b"PK\x03\x04" + bytes(99)])
+def test_a_file_that_is_no_graph_is_named(tmp_path, suffix, content):
+    path = tmp_path / f"detector{suffix}"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=rf"The graph .*/detector\{suffix} cannot be loaded .*Export the model again"):
+        load_graph(path)
+
+
+class EchoGraph(Graph):
+    """Returns what it is given, unless that is negative."""
+
+    path = Path("echo.onnx")
+    inputs = frozenset({"x"})
+
+    def _run(self, tensors):
+        if tensors["x"].min() < 0:
+            raise RuntimeError("negative\nand more")
+        return tensors
+
+
+def test_a_graph_that_does_not_run_or_lacks_an_output_is_named():
+    graph = EchoGraph()
+    assert graph(x=torch.ones(2))["x"].tolist() == [1, 1]
+    with pytest.raises(ValueError, match=r"The graph echo\.onnx does not run \(negative\): it is damaged"):
+        graph(x=-torch.ones(2))
+    graph.expected = frozenset({"x", "logits"})
+    with pytest.raises(ValueError, match=r"The graph echo\.onnx has no output logits"):
+        graph(x=torch.ones(2))
 
 
 def test_int8_is_for_onnx(tmp_path):

@@ -2,6 +2,8 @@ import dataclasses
 import errno
 import json
 import os
+import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,8 +15,15 @@ from tests.support.tiny_backbones import make_tiny_clip
 from tests.support.videos import numbered_frames
 from videolights_hf.backbones.runner import VideoEncoder
 from videolights_hf.common.locks import FolderInUseError, locked_folder
-from videolights_hf.extraction import ExtractionSettings, SettingsMismatchError, extract_video_features, find_videos
+from videolights_hf.extraction import (
+    ExtractionSettings,
+    SettingsMismatchError,
+    extract_video_features,
+    find_videos,
+    progress,
+)
 from videolights_hf.extraction import video as video_module
+from videolights_hf.extraction.progress import ExtractionBar
 
 
 def extract(videos, output, *backbones, missing=(), **settings):
@@ -349,5 +358,20 @@ def test_progress_shows_videos_clips_a_second_and_time_left(corpus, tmp_path, ca
     extract_video_features(corpus, tmp_path, [NumberBackbone()])
     shown = capsys.readouterr().err
     assert "7/7" in shown
-    assert "clips/s" in shown
-    assert "Extracting video features" in shown
+    assert re.fullmatch(r"Extracting video features: 7/7 videos, [\d.]+ clips/s\n", shown)
+
+
+def test_in_a_log_progress_is_a_line_every_half_minute(monkeypatch, capsys):
+    now = [100.0]
+    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    with ExtractionBar("Extracting", "video", "clip", 10, initial=2, show=True) as bar:
+        for _ in range(4):
+            now[0] += 20
+            bar.add_encoded(30)
+            bar.update(2)
+    with ExtractionBar("Nothing", "video", "clip", 10, initial=10, show=True):
+        pass
+    assert capsys.readouterr().err.splitlines() == [
+        "Extracting: 6/10 videos, 1.5 clips/s, 00:40 left",
+        "Extracting: 10/10 videos, 1.5 clips/s",
+    ]

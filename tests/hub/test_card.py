@@ -106,7 +106,10 @@ def test_a_highlight_model_promises_no_moments():
 
 def test_records_survive_their_file():
     assert TrainingRecord.from_dict(RECORD.to_dict()) == RECORD
-    for content in ({}, {"metrics": [{"name": "x"}]}, {"metrics": [], "unheard_of": 1}):
+    broken: list = [{}, [], {"metrics": [{"name": "x"}]}, {"metrics": [], "unheard_of": 1}, {"metrics": 3}]
+    broken += [{"metrics": [{"name": "x", "value": value}]} for value in (float("nan"), 10**400, [])]
+    fields = {"versions": [], "changed_settings": "x", "dataset": 5, "seed": True, "limits": 3, "seconds": "long"}
+    for content in [*broken, *({"metrics": [], name: value} for name, value in fields.items())]:
         with pytest.raises(ValueError, match="Not a training record"):
             TrainingRecord.from_dict(content)
 

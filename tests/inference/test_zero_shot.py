@@ -1,4 +1,5 @@
 import json
+import shutil
 import subprocess
 import sys
 
@@ -84,3 +85,11 @@ def test_it_is_evaluated_on_feature_datasets_but_nothing_starts_from_it(tmp_path
     assert len((tmp_path / "scores" / "val_predictions.jsonl").read_text().splitlines()) == 7
     with pytest.raises(ValueError, match="no weights to start from"):
         build_model(small_config(), tmp_path / "model")
+
+
+@pytest.mark.parametrize("content", ['{"image_processor_type": []}', "[]", "{"])
+def test_a_damaged_image_processor_is_one_error_that_names_the_folder(tmp_path, content):
+    clip = shutil.copytree(demo_checkpoint() / "backbones" / "clip", tmp_path / "clip")
+    (clip / "preprocessor_config.json").write_text(content)
+    with pytest.raises(OSError, match=r"backbone 'similarity' cannot be loaded from .*/clip: "):
+        zero_shot_pipeline(clip, device="cpu")

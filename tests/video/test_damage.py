@@ -1,4 +1,4 @@
-"""Files of all kinds with broken bytes end in pictures or in one error; `benchmarks/fuzz.py` tries whole commands."""
+"""Files of all kinds with broken bytes end in pictures or in one error; `python -m benchmarks.fuzz` tries whole commands."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from benchmarks.fuzz import spoil_bytes
+from benchmarks.fuzz.spoiling import spoil_bytes
 from tests.support.videos import Tone, numbered_frames, write_video
 from videolights_hf.video.excerpts import write_excerpt
 from videolights_hf.video.reader import FrameRequirement, VideoReader

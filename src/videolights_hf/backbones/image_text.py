@@ -6,7 +6,7 @@ import os
 import warnings
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar, cast
 
 import numpy as np
 import torch
@@ -63,6 +63,8 @@ class ImageTextBackbone(ModelBackbone[Model]):
         self.frame_size = _square_side(image_encoder.config.image_size)
         self.image_processor = image_processor or self.default_image_processor(self.frame_size)
         _check_picture_size(self.image_processor, self.frame_size)
+        if not isinstance(self.image_processor, _MissingImageProcessor):
+            _try_picture(self.image_processor, self.frame_size)
 
     @classmethod
     @abstractmethod
@@ -98,8 +100,7 @@ class ImageTextBackbone(ModelBackbone[Model]):
         """
         features = []
         for batch in iterate_batches([self.prepare_sentence(sentence) for sentence in sentences], self.batch_size):
-            self._warn_if_too_long(batch)
-            tokens = self.tokenize(batch).to(self.model.device)
+            tokens = self._usable_tokens(batch).to(self.model.device)
             states = self.token_features(tokens).float().cpu().numpy()
             lengths = tokens["attention_mask"].sum(dim=1).tolist()
             features += [state[:length] for state, length in zip(states, lengths, strict=True)]
@@ -116,13 +117,23 @@ class ImageTextBackbone(ModelBackbone[Model]):
             return_tensors="pt",
         )
 
+    def _usable_tokens(self, sentences: list[str]) -> BatchEncoding:
+        try:
+            self._warn_if_too_long(sentences)
+            return self.tokenize(sentences)
+        # What a damaged file leads to depends on the libraries below.
+        except (TypeError, AttributeError, LookupError, ArithmeticError) as error:
+            raise ValueError(
+                f"The tokenizer of {self.name} cannot be used ({type(error).__name__}: {error}): its files are damaged."
+            ) from error
+
     def _warn_if_too_long(self, sentences: list[str]) -> None:
         for sentence, ids in zip(sentences, self.tokenizer(sentences, verbose=False)["input_ids"], strict=True):
             if len(ids) > self.max_text_length:
                 warnings.warn(
                     f"The sentence {sentence[:60]!r}... has {len(ids)} tokens, the {self.text_encoder_name} takes "
                     f"{self.max_text_length}: the rest is cut off.",
-                    stacklevel=4,
+                    stacklevel=5,
                 )
 
     def save_pretrained(self, save_directory: str | os.PathLike) -> None:
@@ -137,13 +148,30 @@ class ImageTextBackbone(ModelBackbone[Model]):
     ) -> AnyImageTextBackbone:
         model = load_complete_model(cls.model_class, name, dtype, **hub_kwargs)
         tokenizer = AutoTokenizer.from_pretrained(name, **hub_kwargs)
+        return cls(model, tokenizer, cls.load_image_processor(name, **hub_kwargs))
+
+    @classmethod
+    def load_image_processor(cls, name: str, **hub_kwargs: Any) -> BaseImageProcessor:
+        """The image processor of a checkpoint; without Pillow, one that fails when it is used, as sentences need none."""
         try:
-            image_processor = cls.image_processor_class.from_pretrained(name, **hub_kwargs)
+            return cls.image_processor_class.from_pretrained(name, **hub_kwargs)
         except ImportError as error:
-            raise ImportError(
-                f'The backbone {cls.name!r} needs Pillow: pip install "videolights-hf[video]".'
-            ) from error
-        return cls(model, tokenizer, image_processor)
+            return cast(BaseImageProcessor, _MissingImageProcessor(cls.name, error))
+
+
+class _MissingImageProcessor:
+    """Stands for an image processor that cannot be imported."""
+
+    def __init__(self, backbone: str, cause: ImportError):
+        self._backbone = backbone
+        self._cause = cause
+
+    def __call__(self, *_: Any, **__: Any) -> Any:
+        raise ImportError(
+            f'The backbone {self._backbone!r} needs Pillow for frames: pip install "videolights-hf[video]".'
+        ) from self._cause
+
+    save_pretrained = __call__
 
 
 def _square_side(image_size: Any) -> int:
@@ -163,6 +191,25 @@ def _check_picture_size(image_processor: BaseImageProcessor, side: int) -> None:
                 f"The image processor's `{field}` is {others}, but the model takes pictures of {side} pixels: correct "
                 "preprocessor_config.json."
             )
+
+
+def _try_picture(image_processor: BaseImageProcessor, side: int) -> None:
+    """Refuse a processor whose settings make no numbers of a picture, before hours of work begin."""
+    try:
+        with torch.device("cpu"):
+            pixels = image_processor([np.zeros((side, side, 3), np.uint8)], return_tensors="pt")["pixel_values"]
+        fits = pixels.shape == (1, 3, side, side) and bool(torch.isfinite(pixels).all())
+    except ImportError:
+        raise
+    # What a damaged file leads to depends on the libraries below.
+    except Exception as error:
+        raise ValueError(
+            f"The image processor cannot be used ({type(error).__name__}: {error}): correct preprocessor_config.json."
+        ) from error
+    if not fits:
+        raise ValueError(
+            f"The image processor makes no {side} x {side} pixels of finite numbers: correct preprocessor_config.json."
+        )
 
 
 __all__ = ["ImageTextBackbone"]

@@ -21,7 +21,7 @@ from .options import (
     parse_backbones,
     parse_pairs,
 )
-from .terminal import print_line, quiet_transformers
+from .terminal import no_dataset_bars_in_logs, print_line, quiet_transformers
 
 if TYPE_CHECKING:
     from videolights_hf.backbones.base import FeatureBackbone
@@ -126,7 +126,8 @@ def extract(
         summary = extract_video_features(found, output, loaded, settings, missing=missing)
     else:
         target = DatasetTarget(dataset_output, files, spec, audio_features, strict, overwrite)
-        tables, summary = extract_feature_dataset(target, found, output, loaded, settings)
+        with no_dataset_bars_in_logs():
+            tables, summary = extract_feature_dataset(target, found, output, loaded, settings)
         if tables is not None:
             counts = ", ".join(f"{len(table)} {name}" for name, table in tables.items())
             typer.echo(f"Wrote {dataset_output}: {counts}")

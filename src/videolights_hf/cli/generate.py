@@ -21,7 +21,7 @@ from .options import (
     parse_pairs,
     parse_splits,
 )
-from .terminal import quiet_transformers
+from .terminal import no_dataset_bars_in_logs, quiet_transformers
 
 
 def generate(
@@ -129,7 +129,7 @@ def generate(
         num_threads=decoders,
         processes=Processes.current(device),
     )
-    with quiet_transformers():
+    with quiet_transformers(), no_dataset_bars_in_logs():
         generate_pretraining_data(sources, output, corpus, models, settings, overwrite=overwrite, report=typer.echo)
 
 

@@ -91,13 +91,13 @@ def prepare(
                 progress=sys.stderr.isatty(),
             ),
         )
-    known = read_backbone_checkpoints(output)
-    if parquet is not None:
-        export_parquet(tables, parquet, backbone_checkpoints=known, data_license=data_license)
-    if push_to_hub is not None:
-        push_feature_dataset(
-            tables, push_to_hub, backbone_checkpoints=known, data_license=data_license, private=private or None
-        )
+        known = read_backbone_checkpoints(output)
+        if parquet is not None:
+            export_parquet(tables, parquet, backbone_checkpoints=known, data_license=data_license)
+        if push_to_hub is not None:
+            push_feature_dataset(
+                tables, push_to_hub, backbone_checkpoints=known, data_license=data_license, private=private or None
+            )
     report = json.loads((output / REPORT_FILE).read_text(encoding="utf-8"))
     _print_report(report)
     if report["problems"]:

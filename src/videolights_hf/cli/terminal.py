@@ -36,7 +36,7 @@ EXTRA_OF_MODULE = {
 _LISTED_PROBLEMS = 10
 # Not subclasses of the expected errors, but about files and settings all the same.
 _EXPECTED_BY_NAME = frozenset(
-    {"OutOfMemoryError", "SafetensorError", "StrictDataclassError", "UnpicklingError", "YAMLError"}
+    {"HTTPError", "OutOfMemoryError", "SafetensorError", "StrictDataclassError", "UnpicklingError", "YAMLError"}
 )
 # typer ends the command by these.
 _OF_TYPER = frozenset({"Abort", "ClickException", "Exit"})
@@ -105,6 +105,8 @@ def describe(error: Exception) -> str:
         return f"{error.strerror}: {error.filename}"
     if isinstance(error, MemoryError) or "OutOfMemoryError" in _names(error):
         return f"Out of memory. Use smaller files or batches. {error}".strip()
+    if "HTTPError" in _names(error) and not isinstance(error, OSError):
+        return f"The connection failed ({error}). Check it, and repeat the command."
     if not is_expected(error):
         return (
             f"{type(error).__name__}: {error}. A file is damaged, or this is a fault of the program: "

@@ -51,7 +51,7 @@ def load_zero_shot(
         return zero_shot_pipeline(checkpoint, device=device, dtype=dtype)
     except OSError as error:
         reason = str(error).strip().splitlines()[0]
-        raise OSError(f"{checkpoint}: {reason} {WHAT_ELSE}") from error
+        raise OSError(f"{reason} {WHAT_ELSE}") from error
 
 
 def _is_cached(hub_id: str) -> bool:

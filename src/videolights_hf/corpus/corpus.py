@@ -10,14 +10,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from tqdm.auto import tqdm
-
 from ..common.failures import Failure
 from ..common.files import remove_leftovers
 from ..common.json_lines import write_json_lines
 from ..common.processes import locked_by_main
 from ..common.settings import keep_settings
 from ..extraction.groups import VideoGroups
+from ..extraction.progress import ExtractionBar
 from ..extraction.settings import ExtractionSettings
 from ..video.reader import VideoSource
 from .captioning import Captioner
@@ -144,9 +143,8 @@ class _CorpusRun:
         journal = Journal(parts, self.processes.index)
         total = len(self.groups.vids)
         show = self.settings.progress and self.processes.is_main
-        with tqdm(total=total, desc="Captioning", unit="video", disable=not show) as bar:
-            work = self.groups.unfinished(done.__contains__)
-            bar.update(total - sum(map(len, work)))
+        work = self.groups.unfinished(done.__contains__)
+        with ExtractionBar("Captioning", "video", "frame", total, total - sum(map(len, work)), show) as bar:
             for group, outcomes in self._decode_ahead(work):
                 records = make_records(self._readable(group, outcomes), self.captioner, self.scorer, self.corpus)
                 journal.append(record for record in records if record["vid"] not in done)

@@ -81,8 +81,20 @@ class PictureModel(ABC):
         }
 
     def run_in_batches(self, function: Callable[..., list], *sequences: Sequence) -> list:
-        """Call a function on batches of sequences of one length and join its results."""
-        return run_in_batches(self, f"the {self.kind}", function, *sequences)
+        """Call a function on batches of sequences of one length and join its results.
+
+        Raises:
+            ValueError: The model or its processor cannot do what its kind does, as their files are damaged.
+        """
+        try:
+            return run_in_batches(self, f"the {self.kind}", function, *sequences)
+        except (OSError, ValueError, ImportError, MemoryError, torch.OutOfMemoryError):
+            raise
+        # What damaged files lead to depends on the libraries below.
+        except Exception as error:
+            raise ValueError(
+                f"The {self.kind} {self.name} cannot be used ({type(error).__name__}: {error}). Download it again."
+            ) from error
 
     def to_device(self, inputs: Any) -> dict[str, torch.Tensor]:
         """The processor's tensors on the model's device, pixels in its floating-point type."""
@@ -129,7 +141,10 @@ def as_pictures(frames: Sequence[np.ndarray]) -> list:
 def _named(load: Callable[[], Any], path: str, kind: str) -> Any:
     try:
         return load()
-    except OSError as error:
+    except ImportError:
+        raise
+    # What a broken connection or a damaged file raises depends on the libraries below.
+    except Exception as error:
         raise OSError(
             f"The {kind} {path} cannot be loaded: {error} If a download was interrupted, repeat the command to "
             "continue it."

@@ -9,7 +9,7 @@ import os
 import tempfile
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Set
 from pathlib import Path
 from typing import Any, Literal
 
@@ -115,23 +115,39 @@ class Graph(ABC):
     """A graph that runs. It may be called from several threads at once.
 
     Attributes:
+        path: Its file.
         inputs: Names of the tensors that it takes; all must be given.
+        expected: Names of the tensors that it must return.
     """
 
+    path: Path
     inputs: frozenset[str]
+    expected: Set[str] = frozenset()
 
     def __call__(self, **tensors: torch.Tensor) -> Tensors:
         """Run it on tensors of the CPU.
 
         Raises:
-            ValueError: An input is missing, or is none of the graph's.
+            ValueError: An input is missing or is none of the graph's, or the graph is damaged.
         """
         if tensors.keys() != self.inputs:
             # What runs the graph below would ignore an unknown mask without a word.
             raise ValueError(
                 f"The graph takes {', '.join(sorted(self.inputs))}, but was given {', '.join(sorted(tensors))}."
             )
-        return self._run({name: _plain(tensor) for name, tensor in tensors.items()})
+        try:
+            outputs = self._run({name: _plain(tensor) for name, tensor in tensors.items()})
+        except MemoryError:
+            raise
+        # What a damaged graph raises depends on what runs it.
+        except Exception as error:
+            raise ValueError(f"The graph {self.path} does not run{_in_words(error)}") from error
+        missing = self.expected - outputs.keys()
+        if missing:
+            raise ValueError(
+                f"The graph {self.path} has no output {', '.join(sorted(missing))}. Export the model again."
+            )
+        return outputs
 
     @abstractmethod
     def _run(self, tensors: Tensors) -> Tensors:
@@ -181,20 +197,35 @@ class TorchGraph(Graph):
         return dict(self._module(**tensors))
 
 
-def load_graph(path: Path, threads: int | None = None) -> Graph:
+def load_graph(path: Path, threads: int | None = None, outputs: Collection[str] = ()) -> Graph:
     """The graph in a file, by its suffix.
 
     Args:
         path: The file.
         threads: CPU threads of ONNX Runtime; PyTorch has `torch.set_num_threads`.
+        outputs: Names of the tensors that it must return.
 
     Raises:
         FileNotFoundError: There is no such file.
         ImportError: ONNX Runtime is needed and not installed.
+        ValueError: The file is damaged.
     """
     if not path.is_file():
         raise FileNotFoundError(f"The export is incomplete: there is no file {path}. Write it again.")
-    return OnnxGraph(path, threads) if path.suffix == SUFFIXES["onnx"] else TorchGraph(path)
+    try:
+        graph = OnnxGraph(path, threads) if path.suffix == SUFFIXES["onnx"] else TorchGraph(path)
+    except (ImportError, MemoryError):
+        raise
+    # What a damaged file raises depends on what reads it.
+    except Exception as error:
+        raise ValueError(f"The graph {path} cannot be loaded{_in_words(error)}") from error
+    graph.path, graph.expected = path, frozenset(outputs)
+    return graph
+
+
+def _in_words(error: Exception) -> str:
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+    return f" ({reason}): it is damaged, or of another version. Export the model again."
 
 
 def _plain(tensor: torch.Tensor) -> torch.Tensor:

@@ -21,7 +21,7 @@ from ..backbones.registry import get_backbone_class
 from ..inference.pipeline import VideoMomentRetrievalPipeline
 from ..inference.processing import VideoLightsProcessor
 from ..models.outputs import MomentRetrievalOutput
-from .export import NOTES_FILE, export_model
+from .export import NOTES_FILE, PREDICTIONS, export_model
 from .graphs import SUFFIXES, Graph, load_graph
 
 
@@ -95,17 +95,27 @@ def exported_pipeline(
 
     Raises:
         FileNotFoundError: The folder holds no export, or a part of it is missing.
-        ValueError: The notes of the export are damaged.
+        ValueError: The notes of the export or a graph are damaged.
         ImportError: ONNX Runtime is needed and not installed.
     """
     path = Path(folder)
-    graphs = {name: load_graph(file, threads) for name, file in _read_notes(path).items()}
-    processor = VideoLightsProcessor.from_pretrained(path)
-    for name in {side.partition("/")[0] for side in graphs} - {"detector"}:
-        processor.set_backbone(_exported_backbone(name, path / "backbones" / name, graphs))
-    settings = {} if batch_size is None else {"batch_size": batch_size}
-    detector = ExportedDetector(AutoConfig.from_pretrained(path), graphs["detector"])
-    return VideoMomentRetrievalPipeline(detector, processor, device="cpu", **settings)
+    files = _read_notes(path)
+    try:
+        graphs = {
+            name: load_graph(file, threads, PREDICTIONS if name == "detector" else ("features",))
+            for name, file in files.items()
+        }
+        processor = VideoLightsProcessor.from_pretrained(path)
+        for name in {side.partition("/")[0] for side in graphs} - {"detector"}:
+            processor.set_backbone(_exported_backbone(name, path / "backbones" / name, graphs))
+        detector = ExportedDetector(AutoConfig.from_pretrained(path), graphs["detector"])
+        settings = {} if batch_size is None else {"batch_size": batch_size}
+        return VideoMomentRetrievalPipeline(detector, processor, device="cpu", **settings)
+    except (OSError, ValueError, ImportError, MemoryError):
+        raise
+    # What a damaged file raises depends on the libraries below.
+    except Exception as error:
+        raise ValueError(f"The export {path} cannot be loaded: {error}. Export the model again.") from error
 
 
 def load_pipeline(
@@ -211,7 +221,7 @@ def _exported_backbone(name: str, folder: Path, graphs: dict[str, Graph]) -> Ima
     with torch.device("meta"):
         model = model_class(model_class.config_class.from_pretrained(folder))
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    image_processor = backbone_class.image_processor_class.from_pretrained(folder)
+    image_processor = backbone_class.load_image_processor(folder)
     graph_class: Any = type(f"Exported{backbone_class.__name__}", (_GraphSides, backbone_class), {})
     backbone = graph_class(model, tokenizer, image_processor)
     backbone.model = _Standing()

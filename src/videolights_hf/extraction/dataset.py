@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,7 +109,9 @@ def extract_feature_dataset(
     tables = None
     if processes.is_main:
         has_news = bool(summary.done or text_summary.done)
-        tables = _build(target, specs, Path(output_dir), backbones, has_news, settings.progress)
+        tables = _build(
+            target, specs, Path(output_dir), backbones, has_news, settings.progress and sys.stderr.isatty()
+        )
         write_backbone_checkpoints(target.folder, settings.checkpoints)
     processes.wait()
     return tables, summary

@@ -7,12 +7,14 @@ import time
 
 from tqdm.auto import tqdm
 
+from ..common.times import format_time
+
 # In a log, a line every half minute is enough.
 _SECONDS_BETWEEN_LINES = 30.0
 
 
 class ExtractionBar:
-    """A progress bar over items that shows how many of their parts are encoded per second.
+    """A progress bar over items that shows how many of their parts are encoded per second; lines where that is no terminal.
 
     Args:
         description: What is going on.
@@ -24,27 +26,41 @@ class ExtractionBar:
     """
 
     def __init__(self, description: str, unit: str, part: str, total: int, initial: int, show: bool):
-        self._part = part
+        self._description, self._unit, self._part = description, unit, part
+        self._total, self._initial, self._done, self._written = total, initial, initial, initial
         self._encoded = 0.0
-        self._start = time.monotonic()
-        interval = 0.1 if sys.stderr.isatty() else _SECONDS_BETWEEN_LINES
-        self._bar = tqdm(
-            total=total, initial=initial, desc=description, unit=unit, disable=not show, mininterval=interval
-        )
+        self._start = self._said = time.monotonic()
+        is_terminal = sys.stderr.isatty()
+        self._writes_lines = show and not is_terminal
+        self._bar = tqdm(total=total, initial=initial, desc=description, unit=unit, disable=not (show and is_terminal))
 
     def __enter__(self) -> ExtractionBar:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._bar.close()
+        if self._writes_lines and self._done > self._written:
+            self._write_line()
 
     def update(self, items: int = 1) -> None:
         """Count items that are done, or have failed."""
+        self._done += items
         self._bar.update(items)
+        if self._writes_lines and time.monotonic() - self._said > _SECONDS_BETWEEN_LINES:
+            self._write_line()
 
     def add_encoded(self, parts: float) -> None:
         """Count parts that a model has encoded."""
         self._encoded += parts
-        elapsed = time.monotonic() - self._start
-        if elapsed > 0:
-            self._bar.set_postfix_str(f"{self._encoded / elapsed:.1f} {self._part}s/s", refresh=False)
+        self._bar.set_postfix_str(self._rate(), refresh=False)
+
+    def _rate(self) -> str:
+        return f"{self._encoded / max(time.monotonic() - self._start, 1e-9):.1f} {self._part}s/s"
+
+    def _write_line(self) -> None:
+        self._said, self._written = time.monotonic(), self._done
+        left = (self._said - self._start) * (self._total - self._done) / max(self._done - self._initial, 1)
+        parts = [f"{self._description}: {self._done}/{self._total} {self._unit}s"]
+        parts += [self._rate()] if self._encoded else []
+        parts += [f"{format_time(left)} left"] if self._done < self._total else []
+        print(", ".join(parts), file=sys.stderr, flush=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -41,6 +42,15 @@ class ReportedMetric:
 
     name: str
     value: float
+
+
+# What fields of a record's file hold, where that is not text.
+_KINDS: dict[str, type | tuple[type, ...]] = {
+    **dict.fromkeys(("num_train_queries", "num_eval_queries", "seed"), int),
+    **dict.fromkeys(("changed_settings", "versions"), Mapping),
+    **dict.fromkeys(("metrics", "limits"), (list, tuple)),
+    "seconds": (int, float),
+}
 
 
 @dataclass(frozen=True)
@@ -109,9 +119,15 @@ class TrainingRecord:
             ValueError: The content is not one.
         """
         try:
+            for name, value in content.items():
+                kinds = _KINDS.get(name, str)
+                if value is not None and (not isinstance(value, kinds) or isinstance(value, bool)):
+                    raise TypeError(f"{name!r} is {value!r}")
             metrics = tuple(ReportedMetric(str(row["name"]), float(row["value"])) for row in content["metrics"])
-            return cls(**{**content, "metrics": metrics, "limits": tuple(content.get("limits", ()))})
-        except (TypeError, KeyError, ValueError) as error:
+            if not all(math.isfinite(metric.value) for metric in metrics):
+                raise ValueError("a metric is no finite number")
+            return cls(**{**content, "metrics": metrics, "limits": tuple(content.get("limits") or ())})
+        except (TypeError, KeyError, ValueError, AttributeError, OverflowError) as error:
             raise ValueError(f"Not a training record ({type(error).__name__}: {error}).") from error
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, cast
 
 import torch
 
+from ..backbones.checkpoints import load_backbone
 from ..backbones.similarity import SimilarityBackbone
 from ..models.zero_shot.configuration import ZeroShotConfig
 from ..models.zero_shot.modeling import ZeroShotForMomentRetrieval
@@ -34,8 +35,7 @@ def zero_shot_pipeline(
         **pipeline_arguments: Defaults of the calls.
 
     Raises:
-        OSError: The model does not exist, or its download fails.
-        ValueError: The model does not compare pictures with sentences.
+        OSError: The model does not exist, is damaged, or does not compare pictures with sentences, or its download fails.
 
     Example:
 
@@ -50,7 +50,8 @@ def zero_shot_pipeline(
 
     ```
     """
-    similarity = SimilarityBackbone.from_pretrained(backbone or SimilarityBackbone.default_checkpoint, dtype=dtype)
+    checkpoint = os.fspath(backbone or SimilarityBackbone.default_checkpoint)
+    similarity = cast(SimilarityBackbone, load_backbone(SimilarityBackbone.name, checkpoint, dtype=dtype))
     pairs = [[similarity.name, similarity.video_dim]]
     config = ZeroShotConfig(
         video_backbones=pairs, text_backbones=pairs, clip_length=clip_length, similarity_scale=similarity.scale
