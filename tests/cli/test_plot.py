@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 from tests.support.runs import annotation_rows, prediction_rows, write_annotations, write_run
 from tests.support.videos import gray_frames, write_video
 from videolights_hf.cli.main import PLOTS, app
+from videolights_hf.cli.runs import parse_runs
 from videolights_hf.demo.bundled import demo_videos
 from videolights_hf.metrics import evaluate_predictions, write_predictions
 
@@ -183,3 +184,12 @@ def test_without_matplotlib_the_extra_is_named_before_anything_is_read(monkeypat
     assert refusal("plot", "training", "nowhere", "-o", "x.png") == (
         'Error: Pictures need matplotlib: pip install "videolights-hf[viz]".'
     )
+
+
+def test_runs_without_a_name_are_called_by_what_tells_them_apart(tmp_path):
+    paths = [tmp_path / name for name in ("a/seed1", "b/seed1", "c")]
+    for path in paths:
+        path.mkdir(parents=True)
+    file = write_run(tmp_path / "d", ROWS) / "eval_predictions.jsonl"
+    assert list(parse_runs([*map(str, paths), str(file)])) == ["a/seed1", "b/seed1", "c", "d"]
+    assert parse_runs([f"X={paths[0]}", f"X={paths[1]}"]) == {"X": [str(paths[0]), str(paths[1])]}

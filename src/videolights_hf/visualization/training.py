@@ -137,7 +137,7 @@ def _rank(name: str) -> int:
 def _curves(history: Sequence[Mapping[str, Any]]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     points: dict[str, dict[float, float]] = {}
     for row in history:
-        epoch = row.get("epoch")
+        epoch: Any = row.get("epoch")
         if not is_number(epoch):
             continue
         for name, value in row.items():
