@@ -22,7 +22,7 @@ import typer
 
 from tests.support.hub_server import HubServer
 
-from .doors import DOORS
+from .cases import DOORS
 from .good_files import make_good_files
 from .server import run_cases
 
@@ -47,7 +47,10 @@ def main(
     rows: list[dict[str, Any]] = []
     start = time.monotonic()
     with HubServer() as hub:
-        for row in run_cases(plan, work, limit, memory, hub.environment(work / "home")):
+        environment = hub.environment(work / "home")
+        # Bars in logs are faults.
+        del environment["HF_HUB_DISABLE_PROGRESS_BARS"]
+        for row in run_cases(plan, work, limit, memory, environment):
             with open(work / LOG_FILE, "a", encoding="utf-8") as log:
                 log.write(json.dumps(row) + "\n")
             if not row["status"].isdecimal():

@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from . import result_doors  # noqa: F401 (registers its doors)
 from .doors import DOORS
 from .running import is_no_json, run_command
 

@@ -24,9 +24,11 @@ def ask_features(
 ) -> None:
     """Ask the features of a video; has no command of its own, and ends errors as commands do."""
     from videolights_hf import VideoFeatures, VideoMomentRetrievalPipeline
+    from videolights_hf.cli.terminal import quiet_transformers
     from videolights_hf.extraction import load_video_features
 
-    pipeline = VideoMomentRetrievalPipeline.from_pretrained(model, device="cpu")
+    with quiet_transformers():
+        pipeline = VideoMomentRetrievalPipeline.from_pretrained(model, device="cpu")
     video = load_video_features(file, "a") if file.is_dir() else VideoFeatures.load(file)
     print(json.dumps(pipeline(video, ["a red circle"]), allow_nan=False))
 

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.fuzz import doors
-from benchmarks.fuzz.cases import run_case
-from benchmarks.fuzz.doors import DOORS
+from benchmarks.fuzz.cases import DOORS, run_case
 from benchmarks.fuzz.good_files import make_good_files
 from benchmarks.fuzz.running import run_command
 
