@@ -59,6 +59,8 @@ def plot_training(
         ValueError: Nothing was logged.
     """
     require_matplotlib()
+    from matplotlib.ticker import MaxNLocator
+
     panels = _panels(histories)
     if not panels:
         raise ValueError("The runs have logged nothing: there is no loss or metric to draw.")
@@ -73,6 +75,7 @@ def plot_training(
             if best_epochs and run in best_epochs:
                 axes.axvline(best_epochs[run], 0, 0.08, color=series(index).color, linewidth=1.6)
         axes.margins(x=0.02)
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
     for axes in grid[-columns:]:
         axes.set_xlabel("epoch", fontsize=6.5, color=MUTED_COLOR, labelpad=1)
     draw_legend(figure, [*line_handles(entries[: -len(_KEY)]), *_key_handles()], entries, width)
