@@ -1,10 +1,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -168,16 +165,9 @@ def test_other_settings_are_refused(run):
     assert "dtype is 'float16' there and 'float32' now" in result.stderr
 
 
-def test_the_example_is_the_command(folder, checkpoint):
-    script = [sys.executable, "examples/extract_features.py", str(folder / "videos"), str(folder / "out")]
-    finished = subprocess.run(
-        [*script, "--backbone", f"clip={checkpoint}", "--device", "cpu"],
-        cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+def test_the_example_is_the_command(python, folder, checkpoint):
+    script = ["examples/extract_features.py", folder / "videos", folder / "out"]
+    finished = python.run(*script, "--backbone", f"clip={checkpoint}", "--device", "cpu")
     assert finished.returncode == 0, finished.stderr
     assert "4 done" in finished.stdout
     # A line, not a bar: it is a log.

@@ -249,7 +249,7 @@ class TestInterruption:
     ):
         # In the middle of the first chunk of three, at the beginning of the second, and in the last.
         for line in (1, 3):
-            killed = python.run("-m", "tests.support.corpus_run", videos, tmp_path, models, "--kill-in-line", line)
+            killed = python.run("-m", "tests.support.corpus_run", videos, models, tmp_path, "--kill-in-line", line)
             assert killed.returncode == -signal.SIGKILL
             assert not (tmp_path / "corpus.jsonl").exists()
             (part,) = (tmp_path / "corpus_parts").iterdir()
@@ -264,10 +264,10 @@ class TestInterruption:
         self, python, whole, videos, models, tmp_path
     ):
         fresh, begun = tmp_path / "fresh", tmp_path / "begun"
-        killed = python.run("-m", "tests.support.corpus_run", videos, begun, models, "--kill-in-line", 4)
+        killed = python.run("-m", "tests.support.corpus_run", videos, models, begun, "--kill-in-line", 4)
         assert killed.returncode == -signal.SIGKILL
+        launch_two("-m", "tests.support.corpus_run", videos, models, fresh, begun)
         for output in (fresh, begun):
-            launch_two("-m", "tests.support.corpus_run", videos, output, models)
             seen = [json.loads((output / f"seen-{rank}.json").read_text()) for rank in range(2)]
             assert [process["world_size"] for process in seen] == [2, 2]
             assert seen[0]["summary"] == seen[1]["summary"] == str(whole[1])

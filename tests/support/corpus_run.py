@@ -54,15 +54,17 @@ def run(videos: Path, output: Path, models: Path, settings: ExtractionSettings =
 if __name__ == "__main__":
     torch.set_num_threads(1)
     parser = argparse.ArgumentParser()
-    for name in ("videos", "output", "models"):
-        parser.add_argument(name, type=Path)
+    parser.add_argument("videos", type=Path)
+    parser.add_argument("models", type=Path)
+    parser.add_argument("outputs", type=Path, nargs="+")
     parser.add_argument("--kill-in-line", type=int)
     options = parser.parse_args()
     if options.kill_in_line is not None:
         kill_in_line(options.kill_in_line)
     processes = Processes.current("cpu")
     settings = dataclasses.replace(QUIET, processes=processes)
-    summary = run(options.videos, options.output, options.models, settings)
-    (options.output / f"seen-{processes.index}.json").write_text(
-        json.dumps({"world_size": processes.count, "summary": str(summary)})
-    )
+    for output in options.outputs:
+        summary = run(options.videos, output, options.models, settings)
+        (output / f"seen-{processes.index}.json").write_text(
+            json.dumps({"world_size": processes.count, "summary": str(summary)})
+        )
