@@ -1,7 +1,5 @@
 """`videolights prepare`, and the example script of the same name."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -82,12 +80,12 @@ def test_faults_of_the_command_line_are_usage_errors(corpus, options, message):
     assert message in done.stderr
 
 
-def test_the_example_is_a_short_form_of_the_command(corpus):
-    command = [sys.executable, SCRIPT, corpus.root / "prepared", *pairs(corpus)]
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=300)
+def test_the_example_is_a_short_form_of_the_command(python, corpus):
+    command = [SCRIPT, corpus.root / "prepared", *pairs(corpus)]
+    done = python.run(*command)
     assert done.returncode == 0, done.stderr
     assert load_feature_dataset(corpus.root / "prepared").num_rows == {"videos": 10, "train": 10, "val": 3}
     command[-1] = "blip2=/nowhere"
-    done = subprocess.run([*map(str, command), "--overwrite"], capture_output=True, text=True, timeout=300)
+    done = python.run(*command, "--overwrite")
     assert done.returncode == 1
     assert done.stderr == "Error: The feature folder /nowhere does not exist.\n"
