@@ -29,8 +29,8 @@ def ask_features(
 
     with quiet_transformers():
         pipeline = VideoMomentRetrievalPipeline.from_pretrained(model, device="cpu")
-    video = load_video_features(file, "a") if file.is_dir() else VideoFeatures.load(file)
-    print(json.dumps(pipeline(video, ["a red circle"]), allow_nan=False))
+        video = load_video_features(file, "a") if file.is_dir() else VideoFeatures.load(file)
+        print(json.dumps(pipeline(video, ["a red circle"]), allow_nan=False))
 
 
 @functools.cache

@@ -196,6 +196,7 @@ def test_other_torch_files_are_refused(tmp_path):
         # Sizes that would take all memory are compared before it is taken.
         (lambda c: c["opt"].update(enc_layers=10**9), "option enc_layers is 1000000000, but it holds"),
         (lambda c: c["opt"].update(dim_feedforward=10**9), "does not fit its options"),
+        (lambda c: c["opt"].update(dim_feedforward=2**63), "declare sizes that no model has"),
         (lambda c: c["model"].update({"class_embed.bias": 3}), "'class_embed.bias' holds int"),
         (lambda c: c["model"].update({"class_embed.bias": None}), "'class_embed.bias' holds NoneType"),
         (lambda c: c["model"].update({"class_embed.bias": torch.zeros(2, dtype=torch.int64)}), "holds torch.int64"),

@@ -304,9 +304,14 @@ def load_release(
     state_dict, options = read_release_checkpoint(checkpoint)
     config = config_from_release(options, state_dict, video_backbones, text_backbones)
     converted = convert_state_dict(state_dict, config)
-    with torch.device("meta"):
-        # Sizes that the options declare are compared before memory is taken for them.
-        _check_keys(converted, model_class(config)(config))
+    # Sizes that the options declare are compared before memory is taken for them.
+    try:
+        with torch.device("meta"):
+            declared = model_class(config)(config)
+    except (RuntimeError, TypeError, OverflowError) as error:
+        reason = str(error).splitlines()[0].partition(" Exception raised from ")[0]
+        raise ValueError(f"The checkpoint's options declare sizes that no model has ({reason}).") from error
+    _check_keys(converted, declared)
     model = model_class(config)(config).eval()
     model.load_state_dict(converted)
     return model
