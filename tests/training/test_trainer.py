@@ -212,7 +212,11 @@ class TestOptimization:
         config = small_config(dropout=0.0, input_dropout=0.0, refinement_dropout=0.0)
         runs = []
         for name, compiled in (("eager", {}), ("compiled", {"torch_compile": True, "torch_compile_backend": "eager"})):
-            trainer = small_trainer(tmp_path / name, config=config, **compiled)
+            # Every new shape is traced anew, which takes many seconds.
+            brief = {"max_steps": 2, "eval_strategy": "no", "save_strategy": "no", "load_best_model_at_end": False}
+            trainer = small_trainer(
+                tmp_path / name, config=config, **brief, logging_strategy="steps", logging_steps=1, **compiled
+            )
             trainer.train()
             runs.append(logged(trainer, "loss"))
         assert runs[1] == pytest.approx(runs[0], rel=1e-4)

@@ -221,7 +221,7 @@ def _exported_backbone(name: str, folder: Path, graphs: dict[str, Graph]) -> Ima
     with torch.device("meta"):
         model = model_class(model_class.config_class.from_pretrained(folder))
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    image_processor = backbone_class.load_image_processor(folder)
+    image_processor = backbone_class.load_image_processor(str(folder))
     graph_class: Any = type(f"Exported{backbone_class.__name__}", (_GraphSides, backbone_class), {})
     backbone = graph_class(model, tokenizer, image_processor)
     backbone.model = _Standing()
