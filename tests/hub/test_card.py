@@ -1,5 +1,6 @@
 """Cards say what is known of a model, and nothing else."""
 
+import json
 import re
 from dataclasses import replace
 
@@ -105,10 +106,13 @@ def test_a_highlight_model_promises_no_moments():
 
 
 def test_records_survive_their_file():
-    assert TrainingRecord.from_dict(RECORD.to_dict()) == RECORD
+    whole = replace(RECORD, backbone_revisions={"clip": "3d74acf"}, limits=("one",), domain="BK", protocol="released")
+    for record in (RECORD, whole):
+        assert TrainingRecord.from_dict(json.loads(json.dumps(record.to_dict()))) == record
     broken: list = [{}, [], {"metrics": [{"name": "x"}]}, {"metrics": [], "unheard_of": 1}, {"metrics": 3}]
     broken += [{"metrics": [{"name": "x", "value": value}]} for value in (float("nan"), 10**400, [])]
     fields = {"versions": [], "changed_settings": "x", "dataset": 5, "seed": True, "limits": 3, "seconds": "long"}
+    fields["backbone_revisions"] = []
     for content in [*broken, *({"metrics": [], name: value} for name, value in fields.items())]:
         with pytest.raises(ValueError, match="Not a training record"):
             TrainingRecord.from_dict(content)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
@@ -44,12 +44,13 @@ class ReportedMetric:
     value: float
 
 
-# What fields of a record's file hold, where that is not text.
-_KINDS: dict[str, type | tuple[type, ...]] = {
-    **dict.fromkeys(("num_train_queries", "num_eval_queries", "seed"), int),
-    **dict.fromkeys(("changed_settings", "versions"), Mapping),
-    **dict.fromkeys(("metrics", "limits"), (list, tuple)),
-    "seconds": (int, float),
+# What JSON gives for the fields of a record, by the first word of their types.
+_KINDS: dict[str, tuple[type, ...]] = {
+    "str": (str,),
+    "int": (int,),
+    "float": (int, float),
+    "Mapping": (dict,),
+    "Sequence": (list, tuple),
 }
 
 
@@ -119,8 +120,9 @@ class TrainingRecord:
             ValueError: The content is not one.
         """
         try:
+            types = {known.name: str(known.type).split("[")[0].split()[0] for known in fields(cls)}
             for name, value in content.items():
-                kinds = _KINDS.get(name, str)
+                kinds = _KINDS[types[name]]
                 if value is not None and (not isinstance(value, kinds) or isinstance(value, bool)):
                     raise TypeError(f"{name!r} is {value!r}")
             metrics = tuple(ReportedMetric(str(row["name"]), float(row["value"])) for row in content["metrics"])
