@@ -460,7 +460,7 @@ def _layer_sizes(config: VideoLightsConfig) -> tuple[int, int, int, float]:
 def packaged_model(model: PlainRelease) -> VideoLightsForMomentRetrieval:
     """The package's model with the same weights."""
     from videolights_hf import VideoLightsForMomentRetrieval
-    from videolights_hf.convert.checkpoints import convert_state_dict
+    from videolights_hf.convert.release_names import convert_state_dict
 
     packaged = VideoLightsForMomentRetrieval(model.config)
     packaged.load_state_dict(convert_state_dict(model.state_dict(), model.config))

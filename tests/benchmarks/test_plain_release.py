@@ -9,7 +9,9 @@ import torch
 from benchmarks.plain_release import PlainRelease, keep_labels_of_lost_clips, misplaced_mask, packaged_model
 from tests.support.factories import random_inputs, random_labels, tiny_config
 from tests.support.golden import GoldenCase, golden_path
-from videolights_hf.convert.checkpoints import config_from_release, read_release_checkpoint, revert_state_dict
+from videolights_hf.convert.checkpoints import read_release_checkpoint
+from videolights_hf.convert.release_names import revert_state_dict
+from videolights_hf.convert.release_options import config_from_release
 from videolights_hf.models.attention import AttentionBase
 
 DRAWS = 1500

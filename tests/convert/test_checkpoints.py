@@ -14,7 +14,8 @@ from transformers import AutoModel
 from tests.support.factories import random_inputs, tiny_model
 from tests.support.golden import golden_path
 from videolights_hf import VideoLightsForMomentRetrieval, VideoLightsProcessor, convert_checkpoint, convert_to_release
-from videolights_hf.convert.checkpoints import config_from_release, read_release_checkpoint
+from videolights_hf.convert.checkpoints import read_release_checkpoint
+from videolights_hf.convert.release_options import config_from_release
 
 
 @pytest.fixture
