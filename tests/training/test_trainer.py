@@ -212,11 +212,15 @@ class TestOptimization:
         config = small_config(dropout=0.0, input_dropout=0.0, refinement_dropout=0.0)
         runs = []
         for name, compiled in (("eager", {}), ("compiled", {"torch_compile": True, "torch_compile_backend": "eager"})):
-            # Every new shape is traced anew, which takes many seconds.
-            brief = {"max_steps": 2, "eval_strategy": "no", "save_strategy": "no", "load_best_model_at_end": False}
-            trainer = small_trainer(
-                tmp_path / name, config=config, **brief, logging_strategy="steps", logging_steps=1, **compiled
-            )
+            # Every new shape is traced anew, which takes many seconds: one batch holds the whole split.
+            brief = {
+                "max_steps": 2,
+                "per_device_train_batch_size": 12,
+                "logging_strategy": "steps",
+                "logging_steps": 1,
+            }
+            brief |= {"eval_strategy": "no", "save_strategy": "no", "load_best_model_at_end": False}
+            trainer = small_trainer(tmp_path / name, config=config, **brief, **compiled)
             trainer.train()
             runs.append(logged(trainer, "loss"))
         assert runs[1] == pytest.approx(runs[0], rel=1e-4)
