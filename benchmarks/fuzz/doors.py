@@ -31,21 +31,25 @@ class Door:
         needs: The good files that a case copies.
         make: Spoils files in the copy's folder and returns the command on them.
         share: How many of a run's cases it gets, against 1 of other doors.
+        patience: How many times the limit of time it has.
     """
 
     needs: tuple[str, ...]
     make: Callable[[Path, random.Random], list[str]]
     share: float = 1
+    patience: float = 1
 
 
 DOORS: dict[str, Door] = {}
 
 
-def door(*needs: str, share: float = 1) -> Callable[[Callable[[Path, random.Random], list[str]]], None]:
+def door(
+    *needs: str, share: float = 1, patience: float = 1
+) -> Callable[[Callable[[Path, random.Random], list[str]]], None]:
     """Register a function as `Door.make`, named like it."""
 
     def register(function: Callable[[Path, random.Random], list[str]]) -> None:
-        DOORS[function.__name__.replace("_", "-")] = Door(needs, function, share)
+        DOORS[function.__name__.replace("_", "-")] = Door(needs, function, share, patience)
 
     return register
 
@@ -154,7 +158,7 @@ def convert_slowfast(folder: Path, rng: random.Random) -> list[str]:
 
 
 # Half a minute where nothing is wrong.
-@door("model", share=0.25)
+@door("model", share=0.25, patience=4)
 def export(folder: Path, rng: random.Random) -> list[str]:
     spoil_some(folder / "model", rng, rng.choice(("*.json", "*.json", "*.safetensors")))
     return ["export", f"{folder}/model", f"{folder}/out", *rng.choice(([], ["--format", "torch"]))]

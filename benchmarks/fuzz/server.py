@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from .cases import run_case
+from .doors import DOORS
 from .running import all_commands
 
 WAITING_FACTOR = 10
@@ -70,7 +71,7 @@ def _serve(cases: list[tuple[int, str]], work: str, limit: float, memory: float)
     _import(PRELOADED)
     all_commands()
     for seed, name in cases:
-        row = _run_forked(seed, name, Path(work), limit, memory)
+        row = _run_forked(seed, name, Path(work), limit * DOORS[name].patience, memory)
         _import(row.pop("modules", ()))
         print(json.dumps(row), file=output, flush=True)
 

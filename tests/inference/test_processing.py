@@ -484,6 +484,12 @@ class TestSaving:
         with pytest.raises(OSError, match=r"no processor_config\.json"):
             VideoLightsProcessor.from_pretrained(tmp_path)
 
+    @pytest.mark.parametrize("content", ["[]", "[3]", '"x"', "3", '{"clip_length": null}', '{"video_backbones": 3}'])
+    def test_damaged_settings_are_a_value_error(self, tmp_path, content):
+        (tmp_path / "processor_config.json").write_text(content)
+        with pytest.raises((ValueError, OSError), match=r"processor_config|clip_length|backbones"):
+            VideoLightsProcessor.from_pretrained(tmp_path)
+
     @pytest.mark.parametrize("subfolder", ["", "part"])
     def test_backbones_come_from_the_same_hub_repository(self, processor, tmp_path, subfolder):
         commit = "0123456789abcdef0123456789abcdef01234567"

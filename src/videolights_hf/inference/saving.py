@@ -73,8 +73,15 @@ class SavedProcessor(ProcessorMixin):
 
         Raises:
             OSError: No processor is there.
+            ValueError: Its file is damaged.
         """
-        processor = super().from_pretrained(pretrained_model_name_or_path, **kwargs)
+        try:
+            processor = super().from_pretrained(pretrained_model_name_or_path, **kwargs)
+        except (AttributeError, TypeError) as error:
+            # A list where transformers expects settings, or a setting of another kind.
+            raise ValueError(
+                f"{pretrained_model_name_or_path}: processor_config.json is damaged ({error}). Save the processor again."
+            ) from error
         processor._backbones.set_home(pretrained_model_name_or_path, kwargs)
         return processor
 
