@@ -5,6 +5,7 @@ import zipfile
 
 import numpy as np
 import pytest
+import torch
 
 from videolights_hf.data.features import FeatureFileError, feature_files, read_feature_matrix, read_features
 
@@ -192,3 +193,85 @@ def test_only_regular_files_are_opened(tmp_path):
         read_features(tmp_path / "a.npy")
     with pytest.raises(FeatureFileError, match="no a"):
         feature_files(tmp_path, "a", PLAIN)
+
+
+class TestTorchFiles:
+    @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.float64])
+    def test_a_matrix_of_any_float_is_read_as_float16(self, tmp_path, dtype):
+        matrix = torch.arange(6.0).reshape(2, 3).to(dtype)
+        torch.save(matrix, tmp_path / "a.pt")
+        assert feature_files(tmp_path, "a", PLAIN) == [tmp_path / "a.pt"]
+        read = read_feature_matrix([tmp_path / "a.pt"])
+        assert read.dtype == np.float16
+        assert read.tolist() == [[0, 1, 2], [3, 4, 5]]
+
+    def test_the_older_format_views_and_parameters_are_read(self, tmp_path):
+        whole = torch.arange(12.0).reshape(4, 3)
+        for saved in (whole[1:3], torch.nn.Parameter(whole[1:3]), whole.T.clone().T[1:3]):
+            torch.save(saved, tmp_path / "a.pt", _use_new_zipfile_serialization=False)
+            assert read_features(tmp_path / "a.pt").tolist() == [[3, 4, 5], [6, 7, 8]]
+
+    def test_the_first_key_of_a_mapping_that_is_there_is_read(self, tmp_path):
+        torch.save({"token": torch.zeros(2, 2), "note": "x"}, tmp_path / "q.pt")
+        assert read_features(tmp_path / "q.pt", ("last_hidden_state", "token")).shape == (2, 2)
+        with pytest.raises(FeatureFileError, match=r"has \['note', 'token'\], but not 'features'") as caught:
+            read_features(tmp_path / "q.pt")
+        assert caught.value.kind == "mismatched"
+
+    @pytest.mark.parametrize("saved", [Exploit(), {"features": Exploit()}, np.ones((2, 2)), [Exploit]])
+    @pytest.mark.parametrize("zipped", [True, False])
+    def test_what_needs_a_pickle_is_refused_in_one_line_and_not_run(self, tmp_path, saved, zipped):
+        torch.save(saved, tmp_path / "a.pt", _use_new_zipfile_serialization=zipped)
+        with pytest.raises(FeatureFileError, match=r"a\.pt: is never loaded.*Nothing in it was run") as caught:
+            read_features(tmp_path / "a.pt")
+        assert caught.value.kind == "pickled"
+        assert "\n" not in str(caught.value)
+
+    @pytest.mark.parametrize("share", [0.0, 0.3, 0.95])
+    def test_a_truncated_file_is_named(self, tmp_path, share):
+        torch.save(torch.ones(50, 20), tmp_path / "a.pt")
+        content = (tmp_path / "a.pt").read_bytes()
+        (tmp_path / "a.pt").write_bytes(content[: int(len(content) * share)])
+        with pytest.raises(FeatureFileError, match="cut short") as caught:
+            read_features(tmp_path / "a.pt")
+        assert caught.value.kind == "truncated"
+
+    @pytest.mark.parametrize(
+        "saved",
+        [
+            torch.ones(3),
+            torch.ones(0, 3),
+            torch.ones(1, 2, 3),
+            torch.ones(2, 2, dtype=torch.int64),
+            torch.eye(2).to_sparse(),
+            "text",
+            None,
+        ],
+    )
+    def test_what_is_no_matrix_of_floats_is_mismatched(self, tmp_path, saved):
+        torch.save(saved, tmp_path / "a.pt")
+        with pytest.raises(FeatureFileError, match="a matrix of floats is needed") as caught:
+            read_features(tmp_path / "a.pt")
+        assert caught.value.kind == "mismatched"
+
+    def test_what_is_too_large_is_refused_before_and_after_reading(self, tmp_path):
+        path = tmp_path / "a.pt"
+        torch.save(torch.ones(4, 4), path)
+        with pytest.raises(FeatureFileError, match=r"shape \(4, 4\), more than 63 bytes") as caught:
+            read_features(path, max_bytes=63)
+        assert caught.value.kind == "too large"
+        # A tensor that repeats one value in memory would be copied at its full size.
+        torch.save(torch.ones(1, 1).expand(10**6, 10**6), path)
+        with pytest.raises(FeatureFileError, match="without the values for it") as caught:
+            read_features(path)
+        assert caught.value.kind == "pickled"
+        with path.open("wb") as file:
+            file.truncate(2**31)
+        with pytest.raises(FeatureFileError, match="2,147,483,648 bytes, more than the 1,073,741,824") as caught:
+            read_features(path)
+        assert caught.value.kind == "too large"
+
+    def test_a_file_that_vanished_is_missing(self, tmp_path):
+        with pytest.raises(FeatureFileError) as caught:
+            read_features(tmp_path / "gone.pt")
+        assert caught.value.kind == "missing"

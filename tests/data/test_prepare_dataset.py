@@ -53,7 +53,7 @@ def test_strict_decides_whether_a_missing_file_is_fatal(corpus, strict, caplog):
     assert done.exit_code == int(strict)
     said = done.stderr + caplog.text
     assert "video 6" in said
-    assert "no video 6 (.npz or .npy)" in said
+    assert "no video 6 (.npz, .npy or .pt)" in said
     assert "Problem(" not in said
     assert (corpus.root / "prepared").exists() != strict
     assert strict or "1 feature files cannot be used" in done.stdout

@@ -39,7 +39,7 @@ def predict(
         typer.Option(
             "--audio",
             metavar="FILE",
-            help="Features of the video's sound (.npz or .npy), for a model that uses them.",
+            help="Features of the video's sound (.npz, .npy or .pt), for a model that uses them.",
         ),
     ] = None,
     json_path: Annotated[

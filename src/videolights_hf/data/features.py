@@ -1,7 +1,7 @@
-"""Feature files as the published archives lay them out: `.npz` and `.npy`, one per video or query.
+"""Feature files as the published archives lay them out: `.npz`, `.npy` or `.pt`, one per video or query.
 
-An id names a file of one folder and nothing else: an id that would lead out of the folder is refused. No file is ever
-unpickled, and none is read before the size that it declares has been checked: a few bytes may declare gigabytes.
+An id names a file of one folder and nothing else: an id that would lead out of the folder is refused. Nothing in a file
+is ever run, and none is read before the size that it declares has been checked: a few bytes may declare gigabytes.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import os
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 
@@ -21,9 +21,11 @@ from ..common.ids import is_plain_name
 MAX_FEATURE_BYTES = 512 * 1024**2
 """The largest matrix that is read from a feature file, in bytes (75 clips of 3,584 float32 values are about 1 MB)."""
 
-_ENDINGS = (".npz", ".npy")
+_ENDINGS = (".npz", ".npy", ".pt")
 _FLOAT16_MAX = float(np.finfo(np.float16).max)
 _ZIP_MAGIC = b"PK"
+# Beside its matrix, what `torch.save` wrote may hold other tensors and takes some bytes itself.
+_MAX_TORCH_BYTES = 2 * MAX_FEATURE_BYTES
 
 
 class FeatureFileError(ValueError):
@@ -67,7 +69,9 @@ def feature_files(folder: str | os.PathLike, item_id: int | str, patterns: Seque
             return files
     wanted = " or ".join(" + ".join(p.replace("{id}", name) for p in alternative) for alternative in patterns)
     raise FeatureFileError(
-        "missing", Path(folder, patterns[0][0].replace("{id}", name)), f"no {wanted} (.npz or .npy)"
+        "missing",
+        Path(folder, patterns[0][0].replace("{id}", name)),
+        f"no {wanted} ({', '.join(_ENDINGS[:-1])} or {_ENDINGS[-1]})",
     )
 
 
@@ -88,8 +92,8 @@ def read_features(
     """The feature matrix of one file.
 
     Args:
-        path: An `.npz` archive or an `.npy` array.
-        keys: Array names to look for in an archive, in this order.
+        path: An `.npz` archive, an `.npy` array, or a `.pt` file that `torch.save` wrote: a tensor or a mapping of them.
+        keys: Array names to look for in an archive or mapping, in this order.
         max_bytes: A matrix larger than this is refused before it is read.
 
     Returns:
@@ -101,6 +105,8 @@ def read_features(
     """
     if os.path.exists(path) and not os.path.isfile(path):
         raise FeatureFileError("mismatched", path, "is not a regular file")
+    if os.fspath(path).endswith(".pt"):
+        return _read_torch(path, keys, max_bytes)
     try:
         with open(path, "rb") as file:
             is_archive = file.read(len(_ZIP_MAGIC)) == _ZIP_MAGIC
@@ -125,6 +131,48 @@ def _read_member(path: str | os.PathLike, file: IO[bytes], keys: Sequence[str], 
             raise FeatureFileError("mismatched", path, f"has {sorted(names)}, but not {' or '.join(map(repr, keys))}")
         with archive.open(names[key]) as member:
             return _read_array(path, member, archive.getinfo(names[key]).file_size, max_bytes)
+
+
+def _read_torch(path: str | os.PathLike, keys: Sequence[str], max_bytes: int) -> np.ndarray:
+    """The matrix of a `.pt` file, which is read with `weights_only=True`: tensors and plain values, nothing else."""
+    # Arrays are read without torch, which takes seconds to import in each of many processes.
+    import torch
+
+    content = _load_torch(path)
+    if isinstance(content, dict):
+        key = next((key for key in keys if key in content), None)
+        if key is None:
+            names = sorted(map(str, content))
+            raise FeatureFileError("mismatched", path, f"has {names}, but not {' or '.join(map(repr, keys))}")
+        content = content[key]
+    if not isinstance(content, torch.Tensor) or content.layout != torch.strided or content.is_quantized:
+        raise FeatureFileError("mismatched", path, f"is {type(content).__name__}; a matrix of floats is needed")
+    shape = tuple(content.shape)
+    if len(shape) != 2 or 0 in shape or not content.is_floating_point():
+        raise FeatureFileError(
+            "mismatched", path, f"is {content.dtype} of shape {shape}; a matrix of floats is needed"
+        )
+    if content.numel() * content.element_size() > max_bytes:
+        raise FeatureFileError("too large", path, f"holds a matrix of shape {shape}, more than {max_bytes:,} bytes")
+    # NumPy has no bfloat16.
+    is_known = content.dtype in (torch.float16, torch.float32, torch.float64)
+    return (content if is_known else content.float()).detach().numpy()
+
+
+def _load_torch(path: str | os.PathLike) -> Any:
+    from ..common.safe_loading import load_torch_file
+
+    try:
+        size = os.path.getsize(path)
+        if size <= _MAX_TORCH_BYTES:
+            return load_torch_file(path)
+    except FileNotFoundError:
+        raise FeatureFileError("missing", path, "no such file") from None
+    except ValueError as error:
+        if str(error).startswith("Refused"):
+            raise FeatureFileError("pickled", path, f"is never loaded, since only tensors are ({error})") from None
+        raise FeatureFileError("truncated", path, f"cannot be read, it may be cut short ({error})") from None
+    raise FeatureFileError("too large", path, f"has {size:,} bytes, more than the {_MAX_TORCH_BYTES:,} that are read")
 
 
 def _read_array(path: str | os.PathLike, file: IO[bytes], size: int, max_bytes: int) -> np.ndarray:
