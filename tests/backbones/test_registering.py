@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from tests.support.tiny_backbones import ColorBackbone, make_tiny_clip, save_tiny_siglip
@@ -18,8 +19,8 @@ from videolights_hf.backbones.registry import get_backbone_class, register_backb
 from videolights_hf.cli.main import app
 from videolights_hf.data import load_feature_dataset
 
-SIGLIP = Path(__file__).parents[1] / "support" / "siglip_backbone.py"
-WIDTHS = ([["siglip", 16]], [["siglip", 16]])
+SIGLIP = Path(__file__).parents[2] / "examples" / "siglip2_backbone.py"
+WIDTHS = ([["siglip2", 16]], [["siglip2", 16]])
 
 
 @pytest.fixture(autouse=True)
@@ -28,7 +29,7 @@ def forget(monkeypatch):
     monkeypatch.setattr(registry, "BACKBONES", dict(registry.BACKBONES))
     monkeypatch.setattr(registry, "_origins", {})
     yield
-    sys.modules.pop("siglip_backbone", None)
+    sys.modules.pop("siglip2_backbone", None)
 
 
 @pytest.fixture
@@ -38,13 +39,13 @@ def siglip_folder(tmp_path):
 
 @pytest.fixture
 def package(tmp_path, monkeypatch):
-    """An installed package that provides the SigLIP backbone."""
+    """An installed package that provides the SigLIP 2 backbone."""
     site = tmp_path / "site"
     (site / "clip_zoo-1.0.dist-info").mkdir(parents=True)
     (site / "clip_zoo-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: clip-zoo\nVersion: 1.0\n")
     entry = site / "clip_zoo-1.0.dist-info" / "entry_points.txt"
-    entry.write_text("[videolights_hf.backbones]\nsiglip = siglip_backbone:SiglipBackbone\n")
-    (site / "siglip_backbone.py").write_text(SIGLIP.read_text())
+    entry.write_text("[videolights_hf.backbones]\nsiglip2 = siglip2_backbone:Siglip2Backbone\n")
+    (site / "siglip2_backbone.py").write_text(SIGLIP.read_text())
     monkeypatch.syspath_prepend(site)
     return entry
 
@@ -56,17 +57,26 @@ def run(*arguments):
 class TestRegistering:
     def test_siglip_gives_one_feature_for_each_frame_and_token(self, siglip_folder, tmp_path):
         import_backbone_module(str(SIGLIP))
-        siglip = get_backbone_class("siglip").from_pretrained(siglip_folder)
+        siglip = get_backbone_class("siglip2").from_pretrained(siglip_folder)
         frames = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), dtype=np.uint8)
         assert siglip.encode_frames(frames).shape == (5, 16)
-        assert [len(tokens) for tokens in siglip.encode_text(["ab", "a b c"])] == [4, 5]
+        tokens = siglip.encode_text(["ab", "a b c"])
+        assert [len(states) for states in tokens] == [2, 5]
+        # Lower case, and with the padding in view, as it was trained.
+        np.testing.assert_array_equal(siglip.encode_text(["AB"])[0], tokens[0])
+        padded = siglip.tokenizer(
+            ["ab"], padding="max_length", max_length=32, padding_side="right", return_tensors="pt"
+        )
+        with torch.inference_mode():
+            states = siglip.model.text_model(input_ids=padded["input_ids"]).last_hidden_state
+        np.testing.assert_allclose(tokens[0], states[0, :2].numpy(), atol=1e-6)
         siglip.save_pretrained(tmp_path / "again")
-        again = get_backbone_class("siglip").from_pretrained(tmp_path / "again")
+        again = get_backbone_class("siglip2").from_pretrained(tmp_path / "again")
         np.testing.assert_array_equal(again.encode_frames(frames), siglip.encode_frames(frames))
 
     def test_its_default_checkpoint_is_that_of_the_class(self):
         import_backbone_module(str(SIGLIP))
-        assert VideoLightsProcessor(*WIDTHS).backbone_checkpoints == {"siglip": "google/siglip-base-patch16-224"}
+        assert VideoLightsProcessor(*WIDTHS).backbone_checkpoints == {"siglip2": "google/siglip2-base-patch16-224"}
 
     def test_a_class_that_is_made_anew_replaces_itself(self):
         def make():
@@ -96,16 +106,19 @@ class TestRegistering:
 
 class TestPackages:
     def test_a_backbone_of_an_installed_package_needs_no_import(self, package):
-        assert "siglip_backbone" not in sys.modules
-        assert known_backbones() == ["clip", "blip2", "slowfast", "similarity", "siglip"]
-        assert get_backbone_class("siglip").__name__ == "SiglipBackbone"
+        assert "siglip2_backbone" not in sys.modules
+        assert known_backbones() == ["clip", "blip2", "slowfast", "similarity", "siglip2"]
+        assert get_backbone_class("siglip2").__name__ == "Siglip2Backbone"
 
     @pytest.mark.parametrize(
         ("entry", "message"),
         [
-            ("siglip = siglip_backbone:Missing", r"package clip-zoo cannot be used \(AttributeError"),
-            ("siglip = no_module:X", r"package clip-zoo cannot be used \(ModuleNotFoundError"),
-            ("siglib = siglip_backbone:SiglipBackbone", "registers the backbone 'siglip' under the name 'siglib'"),
+            ("siglip2 = siglip2_backbone:Missing", r"package clip-zoo cannot be used \(AttributeError"),
+            ("siglip2 = no_module:X", r"package clip-zoo cannot be used \(ModuleNotFoundError"),
+            (
+                "siglib2 = siglip2_backbone:Siglip2Backbone",
+                "registers the backbone 'siglip2' under the name 'siglib2'",
+            ),
         ],
     )
     def test_a_broken_package_is_named(self, package, entry, message):
@@ -114,33 +127,33 @@ class TestPackages:
             get_backbone_class(entry.partition(" ")[0])
 
     def test_a_package_cannot_replace_the_own_backbones(self, package):
-        package.write_text("[videolights_hf.backbones]\nclip = siglip_backbone:SiglipBackbone\n")
+        package.write_text("[videolights_hf.backbones]\nclip = siglip2_backbone:Siglip2Backbone\n")
         assert get_backbone_class("clip").__name__ == "ClipBackbone"
-        assert "siglip_backbone" not in sys.modules
+        assert "siglip2_backbone" not in sys.modules
 
 
 class TestCheckpoints:
     def test_a_saved_processor_tells_what_to_install_and_imports_nothing(
         self, siglip_folder, package, tmp_path, monkeypatch
     ):
-        processor = VideoLightsProcessor(*WIDTHS, backbone_checkpoints={"siglip": str(siglip_folder)})
+        processor = VideoLightsProcessor(*WIDTHS, backbone_checkpoints={"siglip2": str(siglip_folder)})
         processor.save_pretrained(tmp_path / "saved")
         saved = json.loads((tmp_path / "saved" / "processor_config.json").read_text())
-        assert saved["backbone_origins"] == {"siglip": "clip-zoo"}
+        assert saved["backbone_origins"] == {"siglip2": "clip-zoo"}
         assert len(VideoLightsProcessor.from_pretrained(tmp_path / "saved").encode_text("a dog")) == 1
 
         monkeypatch.setattr(registry, "BACKBONES", {})
         package.unlink()
-        sys.modules.pop("siglip_backbone")
+        sys.modules.pop("siglip2_backbone")
         loaded = VideoLightsProcessor.from_pretrained(tmp_path / "saved")
         with pytest.raises(
-            ValueError, match=r"'siglip' is not installed\. clip-zoo provides it: install it \(pip"
+            ValueError, match=r"'siglip2' is not installed\. clip-zoo provides it: install it \(pip"
         ) as error:
             loaded.encode_text("a dog")
         assert "\n" not in str(error.value)
-        assert "siglip_backbone" not in sys.modules
+        assert "siglip2_backbone" not in sys.modules
         # Saved again where the backbone is unknown, the settings still tell.
-        assert loaded.to_dict()["backbone_origins"] == {"siglip": "clip-zoo"}
+        assert loaded.to_dict()["backbone_origins"] == {"siglip2": "clip-zoo"}
 
     def test_an_origin_that_is_no_name_is_not_shown(self):
         with pytest.raises(ValueError, match="Unknown backbone 'x'"):
@@ -162,14 +175,14 @@ class TestCommands:
         module = ["--backbone-module", SIGLIP]
         files = [f"--annotations={split}={tmp_path / split}.jsonl" for split in ("train", "test")]
         result = run(
-            "extract", videos, tmp_path / "features", "--backbone", f"siglip={siglip_folder}", *module, *files,
+            "extract", videos, tmp_path / "features", "--backbone", f"siglip2={siglip_folder}", *module, *files,
             "--dataset-output", tmp_path / "data", "--device", "cpu", "--dataset", "charades_sta", "--clip-length", 1,
         )  # fmt: skip
         assert result.exit_code == 0, result.output
         assert load_feature_dataset(tmp_path / "data")["videos"].num_rows == 4
 
         settings = {f"model.{name}": value for name, value in SMALL.items()}
-        settings |= {"video_backbones": "[[siglip, 16]]", "text_backbones": "[[siglip, 16]]"}
+        settings |= {"video_backbones": "[[siglip2, 16]]", "text_backbones": "[[siglip2, 16]]"}
         settings |= {"num_train_epochs": 1, "eval_epochs": 1, "use_cpu": "true"}
         result = run(
             "train", "--recipe", "charades_sta/videolights", "--data", tmp_path / "data", "--output", tmp_path / "run",
@@ -177,16 +190,16 @@ class TestCommands:
         )  # fmt: skip
         assert result.exit_code == 0, result.output
         processor = json.loads((tmp_path / "run" / "processor_config.json").read_text())
-        assert processor["backbone_checkpoints"] == {"siglip": "backbones/siglip"}
-        assert processor["backbone_origins"] == {"siglip": "siglip_backbone"}
+        assert processor["backbone_checkpoints"] == {"siglip2": "backbones/siglip2"}
+        assert processor["backbone_origins"] == {"siglip2": "siglip2_backbone"}
 
         predict = ["predict", videos / "v0.mp4", "a b", "--model", tmp_path / "run", "--device", "cpu"]
         result = run(*predict, *module)
         assert result.exit_code == 0, result.output
-        registry.BACKBONES.pop("siglip")
+        registry.BACKBONES.pop("siglip2")
         result = run(*predict)
         assert result.exit_code == 1
-        assert "The backbone 'siglip' is not installed" in result.output
+        assert "The backbone 'siglip2' is not installed" in result.output
 
     @pytest.mark.parametrize(
         ("module", "content", "message"),

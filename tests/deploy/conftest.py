@@ -19,17 +19,17 @@ from videolights_hf.backbones import registry
 from videolights_hf.backbones.modules import import_backbone_module
 from videolights_hf.deploy import export_model
 
-SIGLIP = Path(__file__).parents[1] / "support" / "siglip_backbone.py"
+SIGLIP = Path(__file__).parents[2] / "examples" / "siglip2_backbone.py"
 
 
 @pytest.fixture(scope="module")
 def siglip():
     """A backbone that is not the package's own, known while these tests run."""
     import_backbone_module(str(SIGLIP))
-    yield registry.get_backbone_class("siglip")
+    yield registry.get_backbone_class("siglip2")
     # As it was before.
-    del registry.BACKBONES["siglip"], registry._origins["siglip"]
-    sys.modules.pop("siglip_backbone", None)
+    del registry.BACKBONES["siglip2"], registry._origins["siglip2"]
+    sys.modules.pop("siglip2_backbone", None)
 
 
 SIZES = {
@@ -54,10 +54,10 @@ def save_pipeline(folder, model, backbones):
 
 @pytest.fixture(scope="module")
 def model_folder(tmp_path_factory, siglip):
-    """A tiny model of SlowFast, CLIP, BLIP-2 and SigLIP, saved with its backbones."""
+    """A tiny model of SlowFast, CLIP, BLIP-2 and SigLIP 2, saved with its backbones."""
     config = VideoLightsConfig(
-        video_backbones=[["slowfast", 80], ["clip", 24], ["blip2", 32], ["siglip", 16]],
-        text_backbones=[["clip", 32], ["blip2", 32], ["siglip", 16]],
+        video_backbones=[["slowfast", 80], ["clip", 24], ["blip2", 32], ["siglip2", 16]],
+        text_backbones=[["clip", 32], ["blip2", 32], ["siglip2", 16]],
         **SIZES,
     )
     torch.manual_seed(0)

@@ -40,7 +40,7 @@ def compare(result, expected, tolerance):
 @pytest.mark.slow
 def test_the_pipeline_gives_the_same_on_graphs(exported, model_folder, video):
     assert exported.left_in_torch == ["slowfast"]
-    sides = {f"{name}/{side}" for name in ("clip", "blip2", "siglip") for side in ("image", "text")}
+    sides = {f"{name}/{side}" for name in ("clip", "blip2", "siglip2") for side in ("image", "text")}
     assert set(exported.differences) == {"detector", *sides}
     assert max(exported.differences.values()) < 1e-5
     # Weights of what became a graph stay behind; SlowFast, which did not, comes along.

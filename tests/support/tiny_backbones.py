@@ -13,6 +13,7 @@ from transformers import (
     CLIPConfig,
     CLIPModel,
     CLIPTokenizer,
+    Siglip2Tokenizer,
     SiglipConfig,
     SiglipImageProcessorPil,
     SiglipModel,
@@ -177,10 +178,16 @@ class ColorBackbone(WeightlessBackbone):
         return frames.reshape(len(frames) // 2, -1, 3).mean(axis=1).astype(np.float32)
 
 
+def make_tiny_siglip2_tokenizer() -> Siglip2Tokenizer:
+    """SigLIP 2's tokenizer with a vocabulary of single characters."""
+    tokens = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>", "▁", *map(chr, range(33, 127))]
+    return Siglip2Tokenizer(vocab={token: index for index, token in enumerate(tokens)}, merges=[])
+
+
 def save_tiny_siglip(folder: Path, width: int = 16, seed: int = 0) -> Path:
-    """A SigLIP of random weights in a folder: video and text features `width` wide."""
+    """A SigLIP 2 of random weights in a folder: video and text features `width` wide."""
     shape = {"hidden_size": width, "intermediate_size": 2 * width, "num_hidden_layers": 2, "num_attention_heads": 2}
-    tokenizer = make_tiny_word_pieces()
+    tokenizer = make_tiny_siglip2_tokenizer()
     config = SiglipConfig(
         text_config={**shape, "vocab_size": len(tokenizer), "max_position_embeddings": 32, "projection_size": width},
         vision_config={**shape, "image_size": 32, "patch_size": 16},

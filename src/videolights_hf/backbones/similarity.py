@@ -86,6 +86,7 @@ class SimilarityBackbone(ImageTextBackbone[PreTrainedModel]):
         return self.tokenizer(
             [sentence.lower() for sentence in sentences] if is_siglip else sentences,
             padding="max_length",
+            padding_side="right",
             truncation=True,
             max_length=self.max_text_length,
             return_tensors="pt",
