@@ -9,6 +9,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.utils.generic import is_flash_attention_requested
 
 from .configuration import DetectorConfig
+from .dropout import dropped_attention, drops_by_bits
 from .linear import PackedLinear, ZeroBiasLinear
 
 
@@ -57,16 +58,20 @@ class AttentionBase(nn.Module):
         if is_flash_attention_requested(self.config) and attention_mask is not None and attention_mask.ndim == 4:
             # Flash attention takes padding only where queries and keys are the same sequence (`Tokens.attention_mask`).
             implementation = "sdpa"
-        attention: Callable = ALL_ATTENTION_FUNCTIONS.get_interface(implementation, eager_attention_forward)
         # Scaling the query before the product, as the release does, keeps the rounding of its numbers.
+        query = query * query.shape[-1] ** -0.5
+        dropout = self.config.dropout if self.training else 0.0
+        if implementation == "sdpa" and drops_by_bits(query, dropout):
+            return self.out_proj(dropped_attention(query, key, value, attention_mask, dropout).flatten(2)), None
+        attention: Callable = ALL_ATTENTION_FUNCTIONS.get_interface(implementation, eager_attention_forward)
         output, weights = attention(
             self,
-            query * query.shape[-1] ** -0.5,
+            query,
             key,
             value,
             attention_mask,
             scaling=1.0,
-            dropout=self.config.dropout if self.training else 0.0,
+            dropout=dropout,
         )
         return self.out_proj(output.flatten(2)), weights
 

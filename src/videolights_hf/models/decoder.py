@@ -9,6 +9,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from .attention import AttentionBase
 from .configuration import DetectorConfig
+from .dropout import DropAddNorm
 from .feed_forward import MLP, FeedForward
 from .linear import XavierLinear, ZeroBiasLinear
 from .numerics import inverse_sigmoid
@@ -95,10 +96,9 @@ class AnchorDecoderLayer(GradientCheckpointingLayer):
         self.self_attn = AnchorSelfAttention(config)
         self.cross_attn = AnchorCrossAttention(config, is_first)
         self.feed_forward = FeedForward(config)
-        self.norm1 = nn.LayerNorm(config.hidden_size)
-        self.norm2 = nn.LayerNorm(config.hidden_size)
-        self.norm3 = nn.LayerNorm(config.hidden_size)
-        self.dropout = nn.Dropout(config.dropout)
+        self.norm1 = DropAddNorm(config.hidden_size, config.dropout)
+        self.norm2 = DropAddNorm(config.hidden_size, config.dropout)
+        self.norm3 = DropAddNorm(config.hidden_size, config.dropout)
 
     def forward(
         self,
@@ -111,12 +111,12 @@ class AnchorDecoderLayer(GradientCheckpointingLayer):
     ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
         """(B, M, D) to (B, M, D), with self- and cross-attention weights or None."""
         attended, self_weights = self.self_attn(queries, query_position)
-        queries = self.norm1(queries + self.dropout(attended))
+        queries = self.norm1(queries, attended)
         attended, cross_weights = self.cross_attn(
             queries, query_position, query_sine, memory, memory_position, memory_mask
         )
-        queries = self.norm2(queries + self.dropout(attended))
-        queries = self.norm3(queries + self.dropout(self.feed_forward(queries)))
+        queries = self.norm2(queries, attended)
+        queries = self.norm3(queries, self.feed_forward(queries))
         return queries, self_weights, cross_weights
 
 

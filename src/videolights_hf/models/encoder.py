@@ -8,6 +8,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from .attention import Attention
 from .configuration import DetectorConfig
+from .dropout import DropAddNorm
 from .feed_forward import FeedForward
 from .tokens import Tokens
 
@@ -33,9 +34,8 @@ class EncoderLayer(GradientCheckpointingLayer):
         super().__init__()
         self.self_attn = Attention(config)
         self.feed_forward = FeedForward(config)
-        self.norm1 = nn.LayerNorm(config.hidden_size)
-        self.norm2 = nn.LayerNorm(config.hidden_size)
-        self.dropout = nn.Dropout(config.dropout)
+        self.norm1 = DropAddNorm(config.hidden_size, config.dropout)
+        self.norm2 = DropAddNorm(config.hidden_size, config.dropout)
 
     def forward(
         self, hidden_states: torch.Tensor, position: torch.Tensor, attention_mask: torch.Tensor | None
@@ -43,8 +43,8 @@ class EncoderLayer(GradientCheckpointingLayer):
         """(B, S, D) to (B, S, D), with attention weights (B, H, S, S) or None."""
         placed = hidden_states + position
         attended, weights = self.self_attn(placed, placed, hidden_states, attention_mask)
-        hidden_states = self.norm1(hidden_states + self.dropout(attended))
-        return self.norm2(hidden_states + self.dropout(self.feed_forward(hidden_states))), weights
+        hidden_states = self.norm1(hidden_states, attended)
+        return self.norm2(hidden_states, self.feed_forward(hidden_states)), weights
 
 
 class Encoder(nn.Module):

@@ -6,9 +6,10 @@ import torch
 from torch import nn
 
 from .configuration import DetectorConfig
+from .dropout import PReLUDropout, ReLUDropout
 from .linear import XavierLinear
 
-ACTIVATIONS = {"prelu": nn.PReLU, "relu": nn.ReLU}
+ACTIVATIONS = {"prelu": PReLUDropout, "relu": ReLUDropout}
 
 
 class MLP(nn.Module):
@@ -35,13 +36,12 @@ class FeedForward(nn.Module):
     def __init__(self, config: DetectorConfig):
         super().__init__()
         self.up_proj = XavierLinear(config.hidden_size, config.intermediate_size)
-        self.activation = ACTIVATIONS[config.activation_function]()
-        self.dropout = nn.Dropout(config.dropout)
+        self.activation = ACTIVATIONS[config.activation_function](config.dropout)
         self.down_proj = XavierLinear(config.intermediate_size, config.hidden_size)
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
         """(B, S, D) to (B, S, D)."""
-        return self.down_proj(self.dropout(self.activation(self.up_proj(hidden_states))))
+        return self.down_proj(self.activation(self.up_proj(hidden_states)))
 
 
 __all__ = ["MLP", "FeedForward"]

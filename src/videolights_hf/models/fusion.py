@@ -11,6 +11,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from .attention import Attention
 from .configuration import DetectorConfig
+from .dropout import DropAddNorm, Dropout
 from .feed_forward import FeedForward
 from .tokens import Tokens
 
@@ -36,8 +37,8 @@ class TextToVideoLayer(GradientCheckpointingLayer):
         self.video_from_text = Attention(config)
         self.feed_forward = FeedForward(config)
         self.norm1 = nn.LayerNorm(config.hidden_size)
-        self.norm2 = nn.LayerNorm(config.hidden_size)
-        self.dropout = nn.Dropout(config.dropout)
+        self.norm2 = DropAddNorm(config.hidden_size, config.dropout)
+        self.dropout = Dropout(config.dropout)
 
     def forward(
         self,
@@ -56,7 +57,7 @@ class TextToVideoLayer(GradientCheckpointingLayer):
         attended, weights = self.video_from_text(video + video_position, placed_text, text, text_mask)
         video = video + self.dropout(attended)
         # The second residual starts before the first norm, unlike that of the encoder's layers.
-        return self.norm2(video + self.dropout(self.feed_forward(self.norm1(video)))), weights
+        return self.norm2(video, self.feed_forward(self.norm1(video))), weights
 
 
 class Fusion(nn.Module):

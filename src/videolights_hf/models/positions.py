@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from .configuration import DetectorConfig
+from .dropout import Dropout
 from .numerics import full_precision
 
 
@@ -46,7 +47,7 @@ class TextPositionEmbedding(nn.Module):
         super().__init__()
         self.position = nn.Embedding(config.max_text_length, config.hidden_size)
         self.norm = nn.LayerNorm(config.hidden_size)
-        self.dropout = nn.Dropout(config.input_dropout)
+        self.dropout = Dropout(config.input_dropout)
 
     def forward(self, text: torch.Tensor) -> torch.Tensor:
         """(B, N, D) words to (B, N, D) position terms."""

@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 from .configuration import DetectorConfig
+from .dropout import Dropout
 from .linear import LocalConvolution
 
 
@@ -13,7 +14,7 @@ class ProjectionLayer(nn.Module):
     def __init__(self, input_size: int, config: DetectorConfig):
         super().__init__()
         self.norm = nn.LayerNorm(input_size)
-        self.dropout = nn.Dropout(config.input_dropout)
+        self.dropout = Dropout(config.input_dropout)
         kernel_size = config.convolution_kernel_size
         self.projection: nn.Module = nn.Linear(input_size, config.hidden_size)
         if kernel_size > 1:

@@ -6,6 +6,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from ..attention import Attention
 from ..decoder import DecoderOutput
+from ..dropout import DropAddNorm
 from ..feed_forward import FeedForward
 from ..tokens import Tokens
 from .configuration import MomentDetrConfig
@@ -19,10 +20,9 @@ class QueryDecoderLayer(GradientCheckpointingLayer):
         self.self_attn = Attention(config)
         self.cross_attn = Attention(config)
         self.feed_forward = FeedForward(config)
-        self.norm1 = nn.LayerNorm(config.hidden_size)
-        self.norm2 = nn.LayerNorm(config.hidden_size)
-        self.norm3 = nn.LayerNorm(config.hidden_size)
-        self.dropout = nn.Dropout(config.dropout)
+        self.norm1 = DropAddNorm(config.hidden_size, config.dropout)
+        self.norm2 = DropAddNorm(config.hidden_size, config.dropout)
+        self.norm3 = DropAddNorm(config.hidden_size, config.dropout)
 
     def forward(
         self,
@@ -35,10 +35,10 @@ class QueryDecoderLayer(GradientCheckpointingLayer):
         """(B, M, D) over memory (B, S, D) to (B, M, D), with self- and cross-attention weights or None."""
         placed = queries + query_position
         attended, self_weights = self.self_attn(placed, placed, queries)
-        queries = self.norm1(queries + self.dropout(attended))
+        queries = self.norm1(queries, attended)
         attended, cross_weights = self.cross_attn(queries + query_position, placed_memory, memory, memory_mask)
-        queries = self.norm2(queries + self.dropout(attended))
-        return self.norm3(queries + self.dropout(self.feed_forward(queries))), self_weights, cross_weights
+        queries = self.norm2(queries, attended)
+        return self.norm3(queries, self.feed_forward(queries)), self_weights, cross_weights
 
 
 class QueryDecoder(nn.Module):

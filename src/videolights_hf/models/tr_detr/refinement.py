@@ -3,6 +3,7 @@
 import torch
 from torch import nn
 
+from ..dropout import Dropout
 from ..linear import XavierModule
 from ..numerics import masked_softmax
 from ..tokens import Tokens
@@ -20,7 +21,7 @@ class VisualRefinement(XavierModule):
         self.text_weight = nn.Parameter(torch.empty(size, 1))
         self.product_weight = nn.Parameter(torch.empty(1, 1, size))
         self.pool_weight = nn.Parameter(torch.empty(size, 1))
-        self.dropout = nn.Dropout(config.refinement_dropout)
+        self.dropout = Dropout(config.refinement_dropout)
         self.attention_mixer = nn.Linear(4 * size, size)
         self.sentence_mixer = nn.Linear(2 * size, size)
 

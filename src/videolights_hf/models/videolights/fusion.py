@@ -5,6 +5,7 @@ from torch import nn
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from ..attention import Attention
+from ..dropout import DropAddNorm, Dropout
 from ..feed_forward import FeedForward
 from ..fusion import TextToVideoLayer
 from ..linear import XavierLinear
@@ -30,8 +31,8 @@ class BidirectionalLayer(GradientCheckpointingLayer):
         # The released layer holds this norm without using it; the paper's form does.
         self.norm2 = nn.LayerNorm(hidden_size)
         self.norm3 = nn.LayerNorm(hidden_size)
-        self.norm4 = nn.LayerNorm(hidden_size)
-        self.dropout = nn.Dropout(config.dropout)
+        self.norm4 = DropAddNorm(hidden_size, config.dropout)
+        self.dropout = Dropout(config.dropout)
 
     def forward(
         self,
@@ -65,7 +66,7 @@ class BidirectionalLayer(GradientCheckpointingLayer):
         update = self.feed_forward(fused_video)
         # The release adds the feed-forward output to itself here, not to its input.
         residual = fused_video if self.as_printed else update
-        return self.norm4(residual + self.dropout(update)), weights
+        return self.norm4(residual, update), weights
 
     @staticmethod
     def place(states: torch.Tensor, position: torch.Tensor | None) -> torch.Tensor:

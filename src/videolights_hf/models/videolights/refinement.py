@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from ..configuration import DetectorConfig
+from ..dropout import Dropout
 from ..linear import LocalConvolution, XavierModule
 from ..numerics import masked_softmax
 from ..tokens import Tokens
@@ -45,7 +46,7 @@ class FeatureRefinement(XavierModule):
             self.correlation_value_weight = nn.Parameter(torch.empty(1, size))
         elif self.word_correlation == "map":
             channels = 3 * size + config.max_text_length
-        self.dropout = nn.Dropout(config.refinement_dropout)
+        self.dropout = Dropout(config.refinement_dropout)
         self.mixer: nn.Linear | LocalConvolution = nn.Linear(channels, size)
         if config.convolution_kernel_size > 1:
             self.mixer = LocalConvolution(channels, size, config.convolution_kernel_size)

@@ -1,0 +1,211 @@
+"""Dropout, and the steps of a transformer layer that it sits in, at a cost that does not show on a CPU.
+
+PyTorch's CPU kernel draws one random float per value, which takes a fifth of a training step. Here one draw of 64 bits
+decides over four values. On other devices and in compiled graphs PyTorch's own dropout is the right one, and is used.
+"""
+
+from typing import Any
+
+import torch
+from torch import nn
+from torch.autograd.function import once_differentiable
+
+_LEVELS = 2**16
+
+
+def drops_by_bits(values: torch.Tensor, p: float) -> bool:
+    """Whether random bits decide over these values: some are to be dropped, on the CPU, outside of compiled graphs."""
+    return 0 < p < 1 and values.device.type == "cpu" and not torch.compiler.is_compiling()
+
+
+def draw_bits(shape: torch.Size) -> torch.Tensor:
+    """16 random bits for each value of a tensor, as int16."""
+    count = shape.numel()
+    draws = torch.empty((count + 3) // 4, dtype=torch.int64).random_(-(2**63), None)
+    return draws.view(torch.int16)[:count].view(shape)
+
+
+def kept(bits: torch.Tensor, p: float, dtype: torch.dtype) -> tuple[torch.Tensor, float]:
+    """1 for values that are kept and 0 for those dropped, and the scale that keeps the mean.
+
+    A value is dropped with the probability `p`, rounded to a multiple of 2 ** -16. Between the passes bits are stored,
+    not factors: that is half the memory, and making the factors again is cheap.
+    """
+    dropped = min(round(p * _LEVELS), _LEVELS - 1)
+    factors = torch.ge(bits, dropped - _LEVELS // 2, out=torch.empty(bits.shape, dtype=dtype))
+    return factors, _LEVELS / (_LEVELS - dropped)
+
+
+def drop(values: torch.Tensor, bits: torch.Tensor, p: float) -> torch.Tensor:
+    """Values with those dropped at zero and the others scaled; a new tensor."""
+    factors, scale = kept(bits, p, values.dtype)
+    return factors.mul_(values).mul_(scale)
+
+
+class _Drop(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, values: torch.Tensor, p: float) -> torch.Tensor:
+        bits = draw_bits(values.shape)
+        ctx.p = p
+        ctx.save_for_backward(bits)
+        return drop(values, bits, p)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
+        (bits,) = ctx.saved_tensors
+        return drop(gradient, bits, ctx.p), None
+
+
+class _DropAddNorm(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        residual: torch.Tensor,
+        update: torch.Tensor,
+        weight: torch.Tensor,
+        bias: torch.Tensor,
+        eps: float,
+        p: float,
+    ) -> torch.Tensor:
+        bits = draw_bits(update.shape)
+        factors, scale = kept(bits, p, update.dtype)
+        total = torch.addcmul(residual, factors, update, value=scale)
+        output, mean, inverse_deviation = torch.native_layer_norm(total, weight.shape, weight, bias, eps)
+        ctx.p = p
+        ctx.save_for_backward(bits, total, mean, inverse_deviation, weight, bias)
+        return output
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        bits, total, mean, inverse_deviation, weight, bias = ctx.saved_tensors
+        of_total, of_weight, of_bias = torch.ops.aten.native_layer_norm_backward(
+            gradient.contiguous(), total, weight.shape, mean, inverse_deviation, weight, bias, [True, True, True]
+        )
+        return of_total, drop(of_total, bits, ctx.p), of_weight, of_bias, None, None
+
+
+class _PReLUDrop(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, values: torch.Tensor, slope: torch.Tensor, p: float) -> torch.Tensor:
+        bits = draw_bits(values.shape)
+        factors, scale = kept(bits, p, values.dtype)
+        ctx.p = p
+        ctx.save_for_backward(bits, values, slope)
+        return factors.mul_(torch.prelu(values, slope)).mul_(scale)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, None]:
+        bits, values, slope = ctx.saved_tensors
+        gradient = drop(gradient, bits, ctx.p)
+        # PyTorch's backward writes the slope's gradient for every value before it sums them up.
+        of_slope = torch.dot(values.clamp(max=0).view(-1), gradient.view(-1)).view_as(slope)
+        # Only on the CPU, where reading the slope waits for nothing.
+        of_values = torch.ops.aten.leaky_relu_backward(gradient, values, slope.item(), False)
+        return of_values, of_slope, None
+
+
+class _DroppedAttention(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        mask: torch.Tensor | None,
+        p: float,
+    ) -> torch.Tensor:
+        shape = query.shape
+        # One copy with the heads in front, which serves both passes.
+        query, key, value = (states.flatten(0, 1) for states in (query, key, value))
+        scores = torch.bmm(query, key.transpose(1, 2))
+        if mask is not None:
+            per_head = scores.view(*shape[:2], *scores.shape[1:])
+            if mask.dtype == torch.bool:
+                per_head.masked_fill_(~mask, -torch.inf)
+            else:
+                per_head.add_(mask)
+        weights = torch.softmax(scores, -1)
+        bits = draw_bits(weights.shape)
+        ctx.p = p
+        ctx.save_for_backward(query, key, value, weights, bits)
+        output = torch.bmm(drop(weights, bits, p), value)
+        return output.view(*shape[:2], *output.shape[1:])
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        query, key, value, weights, bits = ctx.saved_tensors
+        heads, gradient = gradient.shape[:2], gradient.flatten(0, 1)
+        factors, scale = kept(bits, ctx.p, weights.dtype)
+        of_value = torch.bmm((factors * weights).mul_(scale).transpose(1, 2), gradient)
+        of_weights = torch.bmm(gradient, value.transpose(1, 2)).mul_(factors).mul_(scale)
+        of_scores = torch._softmax_backward_data(of_weights, weights, -1, weights.dtype)
+        of_query, of_key = torch.bmm(of_scores, key), torch.bmm(of_scores.transpose(1, 2), query)
+        return *(states.unflatten(0, heads) for states in (of_query, of_key, of_value)), None, None
+
+
+def dropped_attention(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor | None, p: float
+) -> torch.Tensor:
+    """Attention with dropout of its weights by random bits.
+
+    Shapes: scaled query (B, H, Q, d), key (B, H, K, d), value (B, H, K, e), mask broadcastable to (B, H, Q, K), boolean
+    (True attends) or additive. Returns (B, Q, H, e).
+    """
+    return _DroppedAttention.apply(query, key, value, mask, p).transpose(1, 2)
+
+
+class Dropout(nn.Dropout):
+    """Dropout of any tensor."""
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        """Any shape to the same shape."""
+        if self.training and drops_by_bits(values, self.p):
+            return _Drop.apply(values, self.p)
+        return super().forward(values)
+
+
+class DropAddNorm(nn.LayerNorm):
+    """What ends the parts of a transformer layer: dropout of the update, sum with the residual, norm."""
+
+    def __init__(self, size: int, p: float):
+        super().__init__(size)
+        self.p = p
+
+    def forward(self, residual: torch.Tensor, update: torch.Tensor) -> torch.Tensor:
+        """`norm(residual + dropout(update))` of (..., D) tensors."""
+        if self.training and drops_by_bits(update, self.p):
+            return _DropAddNorm.apply(residual, update, self.weight, self.bias, self.eps, self.p)
+        return super().forward(residual + nn.functional.dropout(update, self.p, self.training))
+
+
+class PReLUDropout(nn.PReLU):
+    """PReLU with one slope, then dropout."""
+
+    def __init__(self, p: float):
+        super().__init__()
+        self.p = p
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        """Any shape to the same shape."""
+        if self.training and drops_by_bits(values, self.p):
+            return _PReLUDrop.apply(values, self.weight, self.p)
+        return nn.functional.dropout(super().forward(values), self.p, self.training)
+
+
+class ReLUDropout(nn.ReLU):
+    """ReLU, then dropout."""
+
+    def __init__(self, p: float):
+        super().__init__()
+        self.dropout = Dropout(p)
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        """Any shape to the same shape."""
+        return self.dropout(super().forward(values))
+
+
+__all__ = ["DropAddNorm", "Dropout", "PReLUDropout", "ReLUDropout", "dropped_attention", "drops_by_bits"]
