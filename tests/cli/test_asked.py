@@ -1,5 +1,7 @@
 """Which words of a command line are videos, and which are sentences."""
 
+import os
+
 import pytest
 
 from videolights_hf.cli.asked import read_sentences, split_words
@@ -60,4 +62,8 @@ def test_sentences_are_the_lines_of_a_file(tmp_path):
         read_sentences(path)
     path.write_text("\n \n")
     with pytest.raises(ValueError, match="has no sentence"):
+        read_sentences(path)
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(ValueError, match="is a named pipe"):
         read_sentences(path)

@@ -1,3 +1,5 @@
+import os
+
 import pytest
 
 from videolights_hf.common.json_lines import iterate_json_lines, write_json_lines
@@ -29,3 +31,16 @@ def test_a_faulty_line_is_named_and_the_others_are_read(tmp_path, line, fault):
     assert (faulty.number, faulty.row) == (3, {})
     assert fault in faulty.fault
     assert (last.number, last.fault) == (4, None)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes")
+def test_a_named_pipe_does_not_hang_and_the_shells_own_are_read(tmp_path):
+    os.mkfifo(tmp_path / "rows.jsonl")
+    with pytest.raises(ValueError, match=r"rows\.jsonl is a named pipe"):
+        list(iterate_json_lines(tmp_path / "rows.jsonl"))
+
+    reader, writer = os.pipe()
+    os.write(writer, b'{"a": 1}\n')
+    os.close(writer)
+    assert [line.row for line in iterate_json_lines(f"/dev/fd/{reader}")] == [{"a": 1}]
+    os.close(reader)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 
 import pytest
 from huggingface_hub import ModelCard, parse_eval_result_entries
@@ -153,6 +154,13 @@ def test_domains_do_not_overwrite_each_other(hub, python, tmp_path):
 def test_a_folder_without_a_model_is_refused(python, tmp_path):
     error = run(["-m", "videolights_hf", "push", str(tmp_path), f"{OWNER}/x"], python, fails=True)
     assert "holds no model" in error
+
+
+def test_damaged_settings_of_a_processor_are_named(python, trained, tmp_path):
+    shutil.copytree(trained, tmp_path / "copy", ignore=shutil.ignore_patterns("checkpoint-*"))
+    (tmp_path / "copy" / "processor_config.json").write_text("[]")
+    message = run(["-m", "videolights_hf", "push", str(tmp_path / "copy"), f"{OWNER}/damaged"], python, fails=True)
+    assert "processor_config.json holds a JSON list, expected an object" in message
 
 
 def test_names_of_repositories():

@@ -7,6 +7,7 @@ import glob
 from collections.abc import Sequence
 from pathlib import Path
 
+from videolights_hf.common.files import check_is_no_named_pipe
 from videolights_hf.video.files import STANDARD_INPUT, VIDEO_ENDINGS
 
 
@@ -46,6 +47,7 @@ def read_sentences(path: Path) -> list[str]:
         OSError: It cannot be read.
         ValueError: It is not UTF-8, or has no sentence.
     """
+    check_is_no_named_pipe(path)
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError:

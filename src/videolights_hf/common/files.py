@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import socket
+import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -135,6 +136,20 @@ def read_json_object(path: str | os.PathLike) -> dict[str, Any] | None:
             f"{path} holds a JSON {type(content).__name__}, expected an object. Remove it, or choose another folder."
         )
     return content
+
+
+def check_is_no_named_pipe(path: str | os.PathLike) -> None:
+    """Refuse a pipe in the place of an input file: opening one that nobody writes to waits forever.
+
+    The shell's own, `<(zcat rows.jsonl.gz)`, has a writer and no name of its own, and may be read.
+
+    Raises:
+        ValueError: The path is a named pipe.
+    """
+    with contextlib.suppress(OSError):
+        real = os.path.realpath(path)
+        if stat.S_ISFIFO(os.stat(path).st_mode) and os.path.lexists(real):
+            raise ValueError(f"{path} is a named pipe, which waits for somebody to write: give a regular file.")
 
 
 def _full_disk_error(error: Exception, target: Path) -> OSError | None:

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from .files import written_aside
+from .files import check_is_no_named_pipe, written_aside
 
 _MAX_LISTED_PROBLEMS = 10
 
@@ -49,7 +49,9 @@ def iterate_json_lines(path: str | os.PathLike) -> Iterator[JsonLine]:
 
     Raises:
         OSError: The file cannot be read.
+        ValueError: It is a named pipe.
     """
+    check_is_no_named_pipe(path)
     with open(path, "rb") as file:
         for number, line in enumerate(file, 1):
             if line.strip():

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias, TypeGuard
 
+from ..common.files import check_is_no_named_pipe
 from ..common.json_lines import FileProblemsError, iterate_json_lines
 from ..extraction.sources import VIDEO_ENDINGS
 from .languages import SUBTITLE_SUFFIXES
@@ -163,6 +164,7 @@ def _overlap(before: Sequence[str], after: Sequence[str]) -> int:
 
 
 def _read_lines(path: Path) -> list[str]:
+    check_is_no_named_pipe(path)
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from ..common.files import check_is_no_named_pipe
 from ..video.files import VIDEO_ENDINGS
 from ..video.reader import VideoSource
 
@@ -132,6 +133,7 @@ def _files_below(folder: Path) -> Iterator[Path]:
 
 
 def _listed_in(path: Path) -> Iterator[Path]:
+    check_is_no_named_pipe(path)
     try:
         # A large file is not a list, and not worth its memory.
         lines = path.read_text(encoding="utf-8-sig").splitlines() if path.stat().st_size <= _MAX_LIST_BYTES else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Mapping
@@ -12,6 +11,7 @@ from typing import Any
 from huggingface_hub import CommitInfo, HfApi, ModelCard, create_branch, create_repo
 from transformers import AutoConfig
 
+from ..common.files import read_json_object
 from .card import CardSettings, TrainingRecord, make_model_card
 from .code import SUFFIX
 
@@ -132,10 +132,7 @@ def push_folder(
 
 
 def _backbone_checkpoints(folder: Path) -> dict[str, str] | None:
-    path = folder / "processor_config.json"
-    if not path.is_file():
-        return None
-    return json.loads(path.read_text(encoding="utf-8")).get("backbone_checkpoints")
+    return (read_json_object(folder / "processor_config.json") or {}).get("backbone_checkpoints")
 
 
 def _write_eval_results(folder: Path, benchmark_id: str, record: TrainingRecord) -> None:
