@@ -17,7 +17,7 @@ from .specs import DatasetSpec, get_dataset_spec
 _TIME_TOLERANCE = 1e-3
 # Clip ids are stored as 32-bit numbers.
 _MAX_CLIP_ID = 2**31 - 1
-_LABEL_FIELDS = ("relevant_windows", "relevant_clip_ids", "saliency_scores", "label")
+LABEL_FIELDS = ("relevant_windows", "relevant_clip_ids", "saliency_scores", "label")
 _REQUIRED_FIELDS = {
     "graded": ("relevant_windows", "relevant_clip_ids", "saliency_scores"),
     "window": ("relevant_windows",),
@@ -88,7 +88,7 @@ def read_annotations(
 
 def is_labeled(row: Mapping[str, Any]) -> bool:
     """Whether a row has labels of any kind (a test split may have none)."""
-    return any(row.get(field) is not None for field in _LABEL_FIELDS)
+    return any(row.get(field) is not None for field in LABEL_FIELDS)
 
 
 def domains_of(rows: Iterable[Mapping[str, Any]]) -> list[str]:

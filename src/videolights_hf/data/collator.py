@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.nn.utils.rnn import pad_sequence
 
 from .labels import draw_generator
 
@@ -61,13 +60,13 @@ class VideoLightsDataCollator:
             batch["labels"] = collate_labels([item["labels"] for item in items])
         return batch
 
-    def _text(self, item: Mapping[str, Any]) -> torch.Tensor:
-        text = _tensor(item["text_features"])
+    def _text(self, item: Mapping[str, Any]) -> np.ndarray:
+        text = _float32(item["text_features"])
         dropped = round(len(text) * self.text_dropout) if item.get("training") else 0
         if dropped:
             rng = draw_generator(self.seed, item.get("epoch", 0), item["qid"], purpose="text dropout")
-            text = text.clone()
-            text[torch.from_numpy(rng.choice(len(text), size=dropped, replace=False))] = 0
+            text = text.copy()
+            text[rng.choice(len(text), size=dropped, replace=False)] = 0
         return text
 
 
@@ -88,18 +87,22 @@ def collate_labels(labels: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tenso
     return collated
 
 
-def _tensor(array: Any) -> torch.Tensor:
-    return torch.as_tensor(array).float()
+def _float32(array: Any) -> np.ndarray:
+    if isinstance(array, torch.Tensor):
+        return array.float().numpy()
+    return np.asarray(array, dtype=np.float32)
 
 
 def _pad(arrays: Sequence[Any], minimum: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
-    tensors = [_tensor(array) for array in arrays]
-    lengths = torch.tensor([len(tensor) for tensor in tensors])
-    longest = max(int(lengths.max()), minimum)
-    padded = pad_sequence(tensors, batch_first=True)
-    if padded.shape[1] < longest:
-        padded = padded.new_zeros(padded.shape[0], longest, *padded.shape[2:])
-    return padded, torch.arange(longest) < lengths[:, None]
+    """Rows of several arrays in one float32 tensor with zeros behind the shorter ones, and where they are no padding."""
+    rows = [_float32(array) for array in arrays]
+    lengths = np.array([len(row) for row in rows])
+    longest = max(lengths.max(), minimum)
+    padded = np.empty((len(rows), longest, *rows[0].shape[1:]), dtype=np.float32)
+    for target, row in zip(padded, rows):
+        target[: len(row)] = row
+        target[len(row) :] = 0
+    return torch.from_numpy(padded), torch.from_numpy(np.arange(longest) < lengths[:, None])
 
 
 def _all_or_none(rows: Sequence[Mapping[str, Any]], key: str) -> bool:

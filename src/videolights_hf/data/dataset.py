@@ -15,6 +15,7 @@ from ..common.time_axis import QueryWindow
 from .annotations import domains_of, is_labeled, select_domain
 from .coverage import COVERAGE_COLUMNS, MomentCoverage, warn_of_coverage
 from .items import Item, ItemBuilder, plan_query_windows
+from .rows import RowReader
 from .tables import (
     AUDIO,
     TEXT_PREFIX,
@@ -110,9 +111,8 @@ class FeatureDataset(EpochCounter, TorchDataset):
         if not windows:
             queries = _without_unseen(queries, builder, split)
         self._annotations = queries.select_columns(annotation_columns(queries.column_names))
-        # Columns that are not needed would be read and copied with every row.
-        self._queries = queries.select_columns([*annotation_columns(queries.column_names), *builder.text_columns])
-        self._videos = videos.select_columns(builder.video_columns)
+        self._queries = RowReader(queries, builder.query_columns)
+        self._videos = RowReader(videos, builder.video_columns)
         self.windows: list[QueryWindow] | None = None
         """The items, where long videos are seen in windows; else `None`: an item for each of `annotations`."""
         if windows:
@@ -159,8 +159,8 @@ class FeatureDataset(EpochCounter, TorchDataset):
     def item(self, index: int, epoch: int) -> Item:
         """The item of a query (or window) in a given epoch; see `ItemBuilder.build`."""
         row, first_clip = (index, 0) if self.windows is None else self.windows[index][:2]
-        query = _read_row(self._queries, row)
-        video = _read_row(self._videos, self._row_of[query["vid"]])
+        query = self._queries[row]
+        video = self._videos[self._row_of[query["vid"]]]
         return self.builder.build(query, video, epoch, first_clip)
 
     @property
@@ -212,19 +212,6 @@ def _without_unseen(queries: Dataset, builder: ItemBuilder, split: str) -> Datas
     return queries.select(kept)
 
 
-def _read_row(table: Dataset, row: int) -> dict[str, Any]:
-    try:
-        return table[row]
-    except (MemoryError, OverflowError, IndexError) as error:
-        if row >= len(table):
-            # How Python's loops learn that a sequence is over.
-            raise
-        # Arrow believes the sizes that a damaged file gives.
-        raise ValueError(
-            f"Row {row} of a table cannot be read ({error!r}): the dataset is damaged, build it again."
-        ) from error
-
-
 def table_backbones(tables: Mapping[str, Dataset]) -> tuple[list[list], list[list]]:
     """The backbones of a feature dataset as a config wants them.
 
@@ -237,6 +224,6 @@ def table_backbones(tables: Mapping[str, Dataset]) -> tuple[list[list], list[lis
         (next(t for n, t in tables.items() if n != VIDEOS), TEXT_PREFIX),
     ):
         names = [name for name in backbones_of(table, prefix) if name != AUDIO]
-        row = _read_row(table, 0)
+        row = RowReader(table, [f"{prefix}{name}" for name in names])[0]
         found.append([[name, row[f"{prefix}{name}"]["shape"][1]] for name in names])
     return found[0], found[1]

@@ -11,7 +11,7 @@ import numpy as np
 from ..common.time_axis import QueryWindow, TimeAxis
 from ..inference.inputs import join_text_features, join_video_features
 from ..inference.windows import plan_windows
-from .annotations import is_labeled
+from .annotations import LABEL_FIELDS, is_labeled
 from .labels import MAX_WINDOWS, Labels, draw_generator, make_labels
 from .tables import (
     AUDIO,
@@ -22,6 +22,9 @@ from .tables import (
 
 if TYPE_CHECKING:
     from ..models.configuration import DetectorConfig
+
+
+_QUERY_COLUMNS = ("qid", "vid", "duration", "clip_length", "label_rule", *LABEL_FIELDS)
 
 
 class _BareItem(TypedDict):
@@ -102,6 +105,11 @@ class ItemBuilder:
     def text_columns(self) -> list[str]:
         """Feature columns of a table of queries that are needed."""
         return [f"{TEXT_PREFIX}{name}" for name, _ in self.text_backbones]
+
+    @property
+    def query_columns(self) -> list[str]:
+        """Columns of a table of queries that are needed."""
+        return [*_QUERY_COLUMNS, *self.text_columns]
 
     def check_columns(self, videos: Iterable[str], queries: Iterable[str]) -> None:
         """Check that tables have the columns that are needed.

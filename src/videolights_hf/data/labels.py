@@ -120,14 +120,15 @@ def graded_saliency(annotation: Mapping[str, Any], axis: TimeAxis, rng: np.rando
     saliency[relevant] = scores.sum(axis=1) * (GRADED_ANNOTATORS / scores.shape[1])
     highest, lowest = _highest_and_lowest(saliency[relevant])
     positives, negatives = [relevant[highest[0]]], [relevant[lowest[0]]]
-    irrelevant = np.setdiff1d(np.arange(axis.num_clips), relevant)
+    # Whatever their scores.
+    relevant_clips = np.zeros(axis.num_clips, dtype=bool)
+    relevant_clips[relevant] = True
+    irrelevant = np.flatnonzero(~relevant_clips)
     if len(irrelevant):
-        positives.append(rng.choice(relevant))
-        negatives.append(rng.choice(irrelevant))
+        positives.append(_draw_one(relevant, rng))
+        negatives.append(_draw_one(irrelevant, rng))
     else:
         positives, negatives = positives * 2, negatives * 2
-    # Whatever their scores.
-    relevant_clips = np.isin(np.arange(axis.num_clips), relevant)
     return SaliencyLabels(saliency, np.asarray(positives), np.asarray(negatives), relevant_clips)
 
 
@@ -214,6 +215,11 @@ def _no_pairs() -> tuple[np.ndarray, np.ndarray]:
 def _highest_and_lowest(saliency: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     order = np.argsort(saliency, kind="stable")
     return order[-1:], order[:1]
+
+
+def _draw_one(pool: np.ndarray, rng: np.random.Generator) -> int:
+    # What `rng.choice(pool)` does, in a quarter of its time.
+    return pool[rng.integers(len(pool))]
 
 
 def _draw_two(pool: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import fsspec
@@ -18,6 +18,7 @@ from .coverage import COVERAGE_COLUMNS, MomentCoverage, warn_of_coverage
 from .dataset import EpochCounter
 from .items import Item, ItemBuilder
 from .labels import draw_generator
+from .rows import BatchReader
 from .tables import QUERIES, VIDEOS, annotation_columns, row_to_annotation
 
 if TYPE_CHECKING:
@@ -196,17 +197,15 @@ class StreamingFeatureDataset(EpochCounter, IterableDataset):
         worker = get_worker_info()
         if worker is not None:
             blocks = blocks[worker.id :: worker.num_workers]
-        columns = [*self._annotation_columns, *self.builder.text_columns]
+        columns = self.builder.query_columns
         videos, queries = self._tables()
         for block in blocks:
-            members = videos.read(block.videos, self.builder.video_columns)
-            row_of = {vid: row for row, vid in enumerate(members["vid"].to_pylist())}
+            videos_of_block = videos.read(block.videos, self.builder.video_columns)
+            row_of = {vid: row for row, vid in enumerate(videos_of_block["vid"].to_pylist())}
+            members = BatchReader.of_table(videos_of_block)
             table = pa.concat_tables([queries.read(part, columns).take(rows) for part, rows in block.queries.items()])
+            reader = BatchReader.of_table(table)
             order = rng.permutation(len(table)) if self.shuffle else np.arange(len(table))
             for index in order:
-                query = _row(table, int(index))
-                yield self.builder.build(query, _row(members, row_of[query["vid"]]), epoch)
-
-
-def _row(table: pa.Table, index: int) -> Mapping[str, Any]:
-    return table.slice(index, 1).to_pylist()[0]
+                query = reader.row(int(index))
+                yield self.builder.build(query, members.row(row_of[query["vid"]]), epoch)

@@ -58,7 +58,7 @@ def decode_array(cell: Mapping[str, Any], verify: bool = True) -> np.ndarray:
     """The matrix in a table cell; read-only, without a copy.
 
     Args:
-        cell: What `encode_array` returned.
+        cell: What `encode_array` returned, or a row of a `RowReader` holds.
         verify: Compare the checksum, which takes about as long as reading the cell. Cells of datasets that were built
             without checksums have none to compare.
 
