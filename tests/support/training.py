@@ -79,10 +79,12 @@ def make_tables(
     clip_length: float = 2.0,
     seed: int = 0,
     audio: bool = False,
+    widths: tuple[dict[str, int], dict[str, int]] = (VIDEO_WIDTHS, TEXT_WIDTHS),
 ) -> DatasetDict:
     """A feature dataset of random features with rows of one label rule (`"none"`: without labels)."""
     rng = np.random.default_rng(seed)
-    video_widths = VIDEO_WIDTHS | ({AUDIO: 3} if audio else {})
+    video_widths, text_widths = widths
+    video_widths = video_widths | ({AUDIO: 3} if audio else {})
     videos, splits, qid = [], {}, 0
     for split, size in (sizes or {"train": 12, "val": 7}).items():
         rows = []
@@ -97,7 +99,7 @@ def make_tables(
             }
             text = {
                 f"text_{name}": encode_array(rng.standard_normal((2 + qid % 3, width)).astype(np.float16))
-                for name, width in TEXT_WIDTHS.items()
+                for name, width in text_widths.items()
             }
             constants = {
                 "clip_length": clip_length,
@@ -111,7 +113,7 @@ def make_tables(
             }
             videos.append({"vid": f"v{qid}", "num_clips": clips, **features})
             qid += 1
-        splits[split] = Dataset.from_list(rows, features=query_schema(list(TEXT_WIDTHS), integer_qids=True))
+        splits[split] = Dataset.from_list(rows, features=query_schema(list(text_widths), integer_qids=True))
     return DatasetDict(
         {"videos": Dataset.from_list(videos, features=video_schema(list(video_widths))), **splits},
     )

@@ -77,7 +77,7 @@ class FeatureDataset(EpochCounter, TorchDataset):
     >>> from videolights_hf import VideoLightsConfig
     >>> from videolights_hf.data import FeatureDataset, load_feature_dataset, table_backbones
 
-    >>> tables = load_feature_dataset("qvhighlights_features")
+    >>> tables = load_feature_dataset("data/qvhighlights")
     >>> video_backbones, text_backbones = table_backbones(tables)
     >>> config = VideoLightsConfig(video_backbones=video_backbones, text_backbones=text_backbones)
     >>> train = FeatureDataset.from_config(tables, "train", config, training=True)

@@ -73,7 +73,7 @@ class VideoLightsTrainer(EvaluatingTrainer):
     >>> from videolights_hf.data import FeatureDataset, load_feature_dataset, table_backbones
     >>> from videolights_hf.training import VideoLightsTrainer, VideoLightsTrainingArguments
 
-    >>> tables = load_feature_dataset("qvhighlights_features")
+    >>> tables = load_feature_dataset("data/qvhighlights")
     >>> video_backbones, text_backbones = table_backbones(tables)
     >>> config = VideoLightsConfig(video_backbones=video_backbones, text_backbones=text_backbones)
     >>> trainer = VideoLightsTrainer(

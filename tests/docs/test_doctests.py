@@ -9,8 +9,6 @@ import re
 import pytest
 
 import videolights_hf
-from tests.support.training import make_tables
-from videolights_hf.backbones import registry
 
 
 class FencedParser(doctest.DocTestParser):
@@ -30,11 +28,8 @@ def modules_with_examples():
 
 
 @pytest.mark.parametrize("name", modules_with_examples())
-def test_examples_of_docstrings(name, tmp_path, monkeypatch):
-    make_tables(sizes={"train": 4, "val": 2}).save_to_disk(tmp_path / "qvhighlights_features")
-    monkeypatch.chdir(tmp_path)
-    # An example registers a backbone, which other tests must not meet.
-    monkeypatch.setattr(registry, "BACKBONES", dict(registry.BACKBONES))
+def test_examples_of_docstrings(name, folder, given):
+    given.copy_named(importlib.util.find_spec(name).loader.get_source(name), folder)
     module = importlib.import_module(name)
     finder = doctest.DocTestFinder(parser=FencedParser())
     runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS)
