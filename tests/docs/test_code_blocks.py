@@ -28,11 +28,11 @@ PAGES = [
     *("README.md", "CONTRIBUTING.md", "MODEL_CARD.md", "metrics/README.md"),
     *sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md")),
 ]
-# In the order of `videolights_hf.training.load_recipe`.
+SLOW = {"docs/figures.md"}
 RECIPE_KEYS = {"extends", "data", "model", "training"}
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", [pytest.param(page, marks=[pytest.mark.slow] * (page in SLOW)) for page in PAGES])
 def test_code_blocks(page, folder, tmp_path, python, given, record_property):
     blocks = read_blocks((ROOT / page).read_text(encoding="utf-8"), page)
     namespace: dict[str, Any] = {"__name__": "__main__"}
