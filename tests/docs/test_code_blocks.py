@@ -163,10 +163,10 @@ done
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("videolights predict video.mp4 text --modell demo", "--modell"),
+        ("videolights predict video.mp4 text --model-id demo", "--model-id"),
         ("videolights train --data data/mine --output runs/mine", "--recipe"),
         ("videolights train --recipe qvhighlights/none --data d --output o", "qvhighlights/none"),
-        ("videolights train --recipe qvhighlights/clip --data d --output o --set hiden_size=2", "hiden_size"),
+        ("videolights train --recipe qvhighlights/clip --data d --output o --set hidden_sizes=2", "hidden_sizes"),
         ("videolights predict video.mp4 text --top-k many", "--top-k"),
         ("videolights foresee", "foresee"),
         ("python examples/demo.py --vidio x", "--vidio"),
