@@ -357,12 +357,15 @@ class PlainRelease(nn.Module):
     Args:
         config: Sizes, dropout rates and loss weights.
         misplace_mask: Mask padded pairs as the release does.
+        keep_waste: Also compute what the release computes and drops: the decoder's pass over negative pairs, and at
+            inference all that the loss alone reads. For timing.
     """
 
-    def __init__(self, config: VideoLightsConfig, misplace_mask: bool = True):
+    def __init__(self, config: VideoLightsConfig, misplace_mask: bool = True, keep_waste: bool = False):
         super().__init__()
         size = config.hidden_size
         self.config = config
+        self.keep_waste = keep_waste
         # In the order of the release, on which the initial weights of a seed depend.
         self.transformer = Transformer(config, misplace_mask)
         self.txt_position_embed = nn.ModuleDict()
@@ -411,14 +414,20 @@ class PlainRelease(nn.Module):
             for state, reference in zip(states, references)
         ]
         output = {**layers[-1], "saliency_scores": self._saliency(memory, whole)}
-        if labels is None:
+        if labels is None and not self.keep_waste:
             return output
 
         of_next = [torch.cat((part[1:], part[:1])) for part in (text, text_mask)]
-        output["negative_saliency_scores"] = self._saliency(*self._encode(video, of_next[0], video_mask, of_next[1]))
+        negative_memory, negative_whole = self._encode(video, of_next[0], video_mask, of_next[1])
+        if self.keep_waste:
+            self.transformer.decoder(anchors, negative_memory, video_position, padded_clips)
+            functional.normalize(self.contrastive_align_projection_vid(memory), dim=-1)
+        output["negative_saliency_scores"] = self._saliency(negative_memory, negative_whole)
         output["contrastive_text"] = functional.normalize(self.contrastive_align_projection_txt(text), dim=-1)
         output["moment_saliency_scores"] = self._moment_saliency(projected_video, memory, output)
         output["auxiliary_outputs"] = layers[:-1]
+        if labels is None:
+            return output
         stages = {"projected_text": text, "refined_video": video}
         loss, terms = VideoLightsLoss(self.config)(output, stages, labels, video_attention_mask.bool(), epoch)
         return {**output, "loss": loss, "loss_dict": terms}

@@ -1,52 +1,51 @@
-"""Time a training step and inference of the full-size VideoLights-B, in units that compare between machines.
+"""Time the full-size VideoLights-B beside the released model, in one process, alternating.
 
-    python benchmarks/speed.py [--threads 2] [--rounds 8] [--device cpu] [--dtype float32] [--compile]
+    python benchmarks/speed.py [--threads 2] [--rounds 8] [--device cpu] [--dtype float32] [--compile] [--work single]
 
-One *unit* is the time of a forward and backward pass of `torch.nn.TransformerEncoder` (3 layers, width 256, 8 heads,
-FFN 1024) on a (32, 76, 256) batch in float32; a *forward unit* is its forward pass. Rounds of units and of the model
-alternate and medians are divided, so that a busy machine slows both alike. The released code, measured the same way on
-two CPU threads, takes 9.88 units per training step, 5.88 forward units for inference on a batch of 32, and 0.604 for a
-single video.
+The released model is `plain_release.py` with all that the release computes, also what it drops. What is timed is the mean
+training step on batches of 32 (forward, loss, backward, clipping, AdamW), inference on 32 pairs of a video and a sentence, on
+one pair, and on 64 sentences about one video, for which the release runs 64 times. Rounds alternate and ratios are medians
+of the rounds', so that a busy machine slows both alike. The floor of a work is its operations, counted, over the rate of
+large matrix products measured in the same rounds.
+
+Prints a table, and a JSON report to `--output`.
 """
 
 from __future__ import annotations
 
 import json
+import platform
 import statistics
 import time
 from collections.abc import Callable
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 import torch
+import transformers
 import typer
+from plain_release import PlainRelease, packaged_model
+from torch.utils.flop_counter import FlopCounterMode
 
-from videolights_hf import VideoLightsConfig, VideoLightsForMomentRetrieval
+from videolights_hf import VideoLightsConfig
 from videolights_hf.cli.terminal import errors_as_lines
 
-RELEASE = {"train_step_in_units": 9.875, "inference_in_forward_units": 5.879, "single_in_forward_units": 0.604}
-
-
-def make_unit(device: str) -> tuple[Callable[[], None], Callable[[], None]]:
-    layer = torch.nn.TransformerEncoderLayer(256, 8, 1024, dropout=0.0, batch_first=True)
-    network = torch.nn.TransformerEncoder(layer, 3, enable_nested_tensor=False).to(device)
-    batch = torch.randn(32, 76, 256, device=device)
-
-    def both() -> None:
-        network.train()
-        network(batch).square().mean().backward()
-        network.zero_grad(set_to_none=True)
-
-    def forward() -> None:
-        network.eval()
-        with torch.no_grad():
-            network(batch)
-
-    return both, forward
+Work = Callable[[], Any]
+# Ratios of the released code's time to ours that the project wants.
+TARGETS = {
+    "training step": 2.0,
+    "inference of 32": 2.5,
+    "one video, one sentence": 3.5,
+    "one video, 64 sentences": 8.0,
+}
+SENTENCES = 64
+PRODUCT_SIZE = 2048
 
 
 def make_batch(
     config: VideoLightsConfig, size: int, words: int, device: str, dtype: torch.dtype
 ) -> dict[str, torch.Tensor]:
+    """Made-up features without padding: 75 clips each."""
     video = torch.randn(size, 75, config.video_dim, device=device, dtype=dtype)
     text = torch.randn(size, words, config.text_dim, device=device, dtype=dtype)
     ones = {"device": device, "dtype": torch.long}
@@ -59,6 +58,7 @@ def make_batch(
 
 
 def make_labels(size: int, device: str) -> dict[str, torch.Tensor]:
+    """Two moments per sample."""
     return {
         "spans": torch.rand(size, 2, 2, device=device) * 0.4 + 0.3,
         "span_mask": torch.ones(size, 2, dtype=torch.bool, device=device),
@@ -68,81 +68,169 @@ def make_labels(size: int, device: str) -> dict[str, torch.Tensor]:
     }
 
 
-def main(
-    threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 2,
-    rounds: Annotated[int, typer.Option(min=1, help="Alternating rounds.")] = 8,
-    device: Annotated[str, typer.Option(help="Where to run.")] = "cpu",
-    dtype_name: Annotated[
-        Literal["float32", "bfloat16", "float16"], typer.Option("--dtype", help="Type that the model computes in.")
-    ] = "float32",
-    compiled: Annotated[bool, typer.Option("--compile", help="Compile the inference path.")] = False,
-) -> None:
-    """Print a JSON report of times and ratios."""
-    setting = {**locals(), "torch": torch.__version__}
-    torch.set_num_threads(threads)
-    torch.manual_seed(0)
-    torch.backends.mha.set_fastpath_enabled(False)
-    dtype = getattr(torch, dtype_name)
-
-    config = VideoLightsConfig.from_preset("videolights-b", "qvhighlights")
-    model = VideoLightsForMomentRetrieval(config).to(device, dtype)
-    # `Trainer` uses the fused optimizer by default.
+def training_step(model: torch.nn.Module, batch: dict[str, torch.Tensor], labels: dict[str, torch.Tensor]) -> Work:
+    """A step as the Trainer makes it."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, weight_decay=1e-4, fused=True)
-    infer = torch.compile(model) if compiled else model
-    batch, labels = make_batch(config, 32, 32, device, dtype), make_labels(32, device)
-    single = make_batch(config, 1, 16, device, dtype)
-    unit, forward_unit = make_unit(device)
 
-    def train_step() -> None:
+    def step() -> None:
         model.train()
-        loss = model(**batch, labels=labels).loss
+        loss = model(**batch, labels=labels)["loss"]
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 0.1)
         optimizer.step()
 
-    def inference(inputs: dict[str, torch.Tensor]) -> None:
-        model.eval()
+    return step
+
+
+def inference(model: Callable[..., Any], batches: list[dict[str, torch.Tensor]]) -> Work:
+    """Predictions for batches, one after another."""
+
+    def run() -> None:
         with torch.inference_mode():
-            infer(**inputs)
+            for batch in batches:
+                model(**batch)
 
-    works = {
-        "unit": unit,
-        "forward_unit": forward_unit,
-        "train_step": train_step,
-        "inference": lambda: inference(batch),
-        "single": lambda: inference(single),
-    }
+    return run
 
-    def seconds(work: Callable[[], None]) -> float:
-        if device.startswith("cuda"):
+
+def count_operations(work: Work) -> int:
+    """Floating-point operations of matrix products, a multiplication with its addition counted as two."""
+    with FlopCounterMode(display=False) as counter:
+        work()
+    return counter.get_total_flops()
+
+
+class Clock:
+    """Times of works, in alternating rounds."""
+
+    def __init__(self, device: str):
+        self.waits = device.startswith("cuda")
+
+    def seconds(self, work: Work) -> float:
+        """How long it takes once, on a device until it is done."""
+        if self.waits:
             torch.cuda.synchronize()
         start = time.perf_counter()
         work()
-        if device.startswith("cuda"):
+        if self.waits:
             torch.cuda.synchronize()
         return time.perf_counter() - start
 
-    for work in works.values():
-        for _ in range(2):
+    def alternate(self, works: dict[str, Work], rounds: int) -> dict[str, list[float]]:
+        """Seconds of each round by work, after one round that is not counted."""
+        for work in works.values():
             work()
-    times = {name: [] for name in works}
-    for _ in range(rounds):
-        for name, work in works.items():
-            times[name].append(seconds(work))
-    medians = {name: statistics.median(values) for name, values in times.items()}
-    ratios = {
-        "train_step_in_units": medians["train_step"] / medians["unit"],
-        "inference_in_forward_units": medians["inference"] / medians["forward_unit"],
-        "single_in_forward_units": medians["single"] / medians["forward_unit"],
+        times: dict[str, list[float]] = {name: [] for name in works}
+        for _ in range(rounds):
+            for name, work in works.items():
+                times[name].append(self.seconds(work))
+        return times
+
+
+def make_works(device: str, dtype: torch.dtype, compiled: bool, chosen: list[str]) -> dict[str, tuple[Work, Work]]:
+    """The release's and ours of each kind of work."""
+    config = VideoLightsConfig.from_preset("videolights-b", "qvhighlights")
+    release = PlainRelease(config, keep_waste=True)
+    # The same weights for both, and other copies for training, which changes them.
+    ours = packaged_model(release).to(device, dtype)
+    release = release.to(device, dtype)
+    trained = PlainRelease(config, keep_waste=True)
+    ours_trained = packaged_model(trained).to(device, dtype)
+    infer = torch.compile(ours.eval()) if compiled else ours.eval()
+    release.eval()
+    batch, labels = make_batch(config, 32, 32, device, dtype), make_labels(32, device)
+    single = make_batch(config, 1, 16, device, dtype)
+    many = make_batch(config, SENTENCES, 16, device, dtype)
+    many["video_features"] = single["video_features"].expand(SENTENCES, -1, -1)
+    singles = [{name: rows[index : index + 1] for name, rows in many.items()} for index in range(SENTENCES)]
+    together = many | {name: single[name] for name in ("video_features", "video_attention_mask")}
+    works = {
+        "training step": lambda: (
+            training_step(trained.to(device, dtype), batch, labels),
+            training_step(ours_trained, batch, labels),
+        ),
+        "inference of 32": lambda: (inference(release, [batch]), inference(infer, [batch])),
+        "one video, one sentence": lambda: (inference(release, [single]), inference(infer, [single])),
+        "one video, 64 sentences": lambda: (inference(release, singles), inference(infer, [together])),
     }
-    report = {
-        "setting": setting,
-        "seconds": medians,
-        "ratios": ratios,
-        "release_over_ours": {name: RELEASE[name] / ratio for name, ratio in ratios.items()},
+    return {name: make() for name, make in works.items() if not chosen or name in chosen}
+
+
+def summarize(
+    times: dict[str, list[float]], works: dict[str, tuple[Work, Work]], rate: float
+) -> dict[str, dict[str, float]]:
+    """Median seconds, the ratio of each round's times, and the floor, by work."""
+    rows = {}
+    for name, (_, ours) in works.items():
+        of_release, of_ours = times[f"{name}, release"], times[f"{name}, ours"]
+        rows[name] = {
+            "release_s": statistics.median(of_release),
+            "ours_s": statistics.median(of_ours),
+            "release_over_ours": statistics.median(a / b for a, b in zip(of_release, of_ours, strict=True)),
+            "target": TARGETS[name],
+            "gigaflop": count_operations(ours) / 1e9,
+        }
+        rows[name]["floor_s"] = rows[name]["gigaflop"] / rate
+    return rows
+
+
+def table(rows: dict[str, dict[str, float]]) -> str:
+    """Markdown."""
+    lines = ["| | release | ours | release / ours | target | floor |", "| --- | ---: | ---: | ---: | ---: | ---: |"]
+    for name, row in rows.items():
+        times = " | ".join(f"{row[key] * 1000:.0f} ms" for key in ("release_s", "ours_s"))
+        ratio = f"{row['release_over_ours']:.2f} | {row['target']}"
+        lines.append(f"| {name} | {times} | {ratio} | {row['floor_s'] * 1000:.0f} ms |")
+    return "\n".join(lines)
+
+
+def main(
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 2,
+    rounds: Annotated[int, typer.Option(min=1, help="Alternating rounds.")] = 8,
+    device: Annotated[str, typer.Option(help="Where to run.")] = "cpu",
+    dtype_name: Annotated[
+        Literal["float32", "bfloat16", "float16"], typer.Option("--dtype", help="Type that both models compute in.")
+    ] = "float32",
+    compiled: Annotated[bool, typer.Option("--compile", help="Compile our inference path.")] = False,
+    chosen: Annotated[
+        list[str] | None, typer.Option("--work", help=f"Only this: {', '.join(TARGETS)}. Repeat for several.")
+    ] = None,
+    output: Annotated[Path | None, typer.Option(help="JSON file of the report.")] = None,
+) -> None:
+    """Print a table of times and ratios."""
+    if unknown := set(chosen or ()) - set(TARGETS):
+        raise ValueError(f"No work is called {sorted(unknown)[0]!r}: choose from {', '.join(TARGETS)}.")
+    torch.set_num_threads(threads)
+    torch.manual_seed(0)
+    torch.backends.mha.set_fastpath_enabled(False)
+    dtype = getattr(torch, dtype_name)
+    works = make_works(device, dtype, compiled, chosen or [])
+    factors = [torch.randn(PRODUCT_SIZE, PRODUCT_SIZE, device=device, dtype=dtype) for _ in range(2)]
+    alternating = {
+        f"{name}, {whose}": work
+        for name, pair in works.items()
+        for whose, work in zip(("release", "ours"), pair, strict=True)
     }
-    print(json.dumps(report, indent=1))
+    alternating["product"] = lambda: torch.mm(*factors)
+    times = Clock(device).alternate(alternating, rounds)
+    rate = 2 * PRODUCT_SIZE**3 / statistics.median(times["product"]) / 1e9
+    rows = summarize(times, works, rate)
+    machine = f"{platform.machine()}, {threads} threads" if device == "cpu" else torch.cuda.get_device_name(device)
+    setting = {
+        "machine": machine,
+        "device": device,
+        "dtype": dtype_name,
+        "compile": compiled,
+        "rounds": rounds,
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "product_gigaflop_per_s": rate,
+    }
+    print(f"{machine}, {dtype_name}, torch {torch.__version__}; large products: {rate:.0f} GFLOP/s\n")
+    print(table(rows))
+    if output is not None:
+        output.write_text(json.dumps({"setting": setting, "works": rows, "seconds": times}, indent=1))
 
 
 if __name__ == "__main__":

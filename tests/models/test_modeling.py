@@ -254,7 +254,7 @@ def test_initialization_is_that_of_the_release():
     [
         ({"video_features": torch.zeros(3, 7, 21)}, r"slowfast 12 \+ clip 8 \+ temporal channels 2"),
         ({"text_features": torch.zeros(3, 5, 9)}, "clip 8"),
-        ({"text_features": torch.zeros(2, 5, 8)}, "one sentence per video"),
+        ({"text_features": torch.zeros(2, 5, 8)}, "one sentence per video, or one video"),
         ({"video_attention_mask": torch.ones(3, 6)}, "video_attention_mask"),
         ({"text_attention_mask": torch.ones(3, 1)}, "text_attention_mask"),
         ({"audio_features": torch.zeros(3, 7, 2)}, "takes no audio"),
@@ -293,3 +293,26 @@ def test_moment_selection_follows_slice_rules():
         expected = torch.tensor(rows + [0] * (num_clips - len(rows))).float()
         selected = coupled.select_moment(video, torch.zeros(1, 1, 2), spans, num_clips)
         assert torch.equal(selected[0, :, 0], expected), (center, width)
+
+
+def test_one_video_goes_with_several_sentences(model):
+    inputs = random_inputs(model.config)
+    of_video = [name for name in inputs if not name.startswith("text_")]
+    inputs |= {name: inputs[name][:1].expand_as(inputs[name]) for name in of_video}
+    labels = random_labels(inputs)
+    expected = model(**inputs, labels=labels)
+    output = model(**{name: inputs[name][:1] if name in of_video else inputs[name] for name in inputs}, labels=labels)
+    for name in ("logits", "pred_spans", "saliency_scores", "loss"):
+        torch.testing.assert_close(output[name], expected[name])
+
+
+def test_adapters_and_hooks_of_fused_projections_are_heard(model):
+    inputs = random_inputs(model.config)
+    expected = model(**inputs).logits
+    calls = []
+    hook = model.model.encoder.layers[0].self_attn.q_proj.register_forward_hook(
+        lambda module, args, output: calls.append(output)
+    )
+    torch.testing.assert_close(model(**inputs).logits, expected)
+    assert len(calls) == 1
+    hook.remove()

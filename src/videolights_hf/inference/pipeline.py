@@ -31,6 +31,8 @@ DEFAULT_SELECTION = MomentSelection(top_k=5, nms_threshold=0.7, max_after_nms=No
 _PREPROCESS = ("fps", "audio", "window_stride", "show_progress")
 _FORWARD = ("show_progress",)
 _SELECTION = ("top_k", "score_threshold", "nms_threshold", "round_to_clips")
+# The model's inputs that sentences make; one video makes the others, whatever the number of sentences about it.
+_OF_TEXT = ("text_features", "text_attention_mask")
 # What `_forward` keeps of a batch's outputs.
 _PREDICTIONS = ("logits", "pred_spans", "saliency_scores")
 
@@ -299,6 +301,8 @@ class VideoMomentRetrievalPipeline(SavedPipeline):
                     text=[text for text, _ in batch],
                     audio=None if audio is None else [tracks[index] for _, index in batch],
                 ).to(self.device, dtype=self.model.dtype)
+                if len({index for _, index in batch}) == 1 and getattr(self.model, "shares_video", False):
+                    model_inputs |= {name: rows[:1] for name, rows in model_inputs.items() if name not in _OF_TEXT}
                 outputs = self.model(**model_inputs)
                 batches.append({name: outputs[name] for name in _PREDICTIONS})
                 progress.update(len(batch))

@@ -10,7 +10,7 @@ from transformers.utils.generic import is_flash_attention_requested
 
 from .configuration import DetectorConfig
 from .dropout import dropped_attention, drops_by_bits
-from .linear import PackedLinear, ZeroBiasLinear
+from .linear import PackedLinear, ZeroBiasLinear, project_together
 
 
 def eager_attention_forward(
@@ -93,12 +93,16 @@ class Attention(AttentionBase):
         attention_mask: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Attend from query (B, Q, D) to key and value (B, K, D); returns (B, Q, D) and (B, H, Q, K) or None."""
-        return self.attend(
-            self.split_heads(self.q_proj(query)),
-            self.split_heads(self.k_proj(key)),
-            self.split_heads(self.v_proj(value)),
-            attention_mask,
-        )
+        if query is key:
+            projected_query, projected_key = project_together(query, self.q_proj, self.k_proj)
+            projected_value = self.v_proj(value)
+        elif key is value:
+            projected_query = self.q_proj(query)
+            projected_key, projected_value = project_together(key, self.k_proj, self.v_proj)
+        else:
+            projected_query, projected_key, projected_value = self.q_proj(query), self.k_proj(key), self.v_proj(value)
+        heads = (self.split_heads(states) for states in (projected_query, projected_key, projected_value))
+        return self.attend(*heads, attention_mask)
 
 
 __all__ = ["Attention", "AttentionBase"]

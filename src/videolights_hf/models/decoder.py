@@ -1,5 +1,7 @@
 """The moment decoder: learned anchors refined layer by layer, in the manner of conditional DETR and DAB-DETR."""
 
+from __future__ import annotations
+
 import math
 from typing import NamedTuple
 
@@ -11,7 +13,7 @@ from .attention import AttentionBase
 from .configuration import DetectorConfig
 from .dropout import DropAddNorm
 from .feed_forward import MLP, FeedForward
-from .linear import XavierLinear, ZeroBiasLinear
+from .linear import XavierLinear, ZeroBiasLinear, project_together
 from .numerics import inverse_sigmoid
 from .positions import sine_embedding
 from .tokens import Tokens
@@ -48,10 +50,24 @@ class AnchorSelfAttention(AttentionBase):
 
     def forward(self, queries: torch.Tensor, query_position: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
         """(B, M, D) and (B, M, D) to (B, M, D), with weights (B, H, M, M) or None."""
-        query = self.q_content_proj(queries) + self.q_position_proj(query_position)
-        key = self.k_content_proj(queries) + self.k_position_proj(query_position)
-        value = self.v_proj(queries)
+        query, key, value = project_together(queries, self.q_content_proj, self.k_content_proj, self.v_proj)
+        query_place, key_place = project_together(query_position, self.q_position_proj, self.k_position_proj)
+        query, key = query + query_place, key + key_place
         return self.attend(self.split_heads(query), self.split_heads(key), self.split_heads(value), None)
+
+
+class ProjectedMemory(NamedTuple):
+    """Encoded clips as one layer's cross-attention reads them, all (B, L, D).
+
+    Attributes:
+        key: Of the content.
+        key_position: Of the positions.
+        value: Of the content.
+    """
+
+    key: torch.Tensor
+    key_position: torch.Tensor
+    value: torch.Tensor
 
 
 class AnchorCrossAttention(AttentionBase):
@@ -73,19 +89,25 @@ class AnchorCrossAttention(AttentionBase):
         queries: torch.Tensor,
         query_position: torch.Tensor,
         query_sine: torch.Tensor,
-        memory: torch.Tensor,
-        memory_position: torch.Tensor,
+        memory: ProjectedMemory,
         memory_mask: torch.Tensor | None,
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Queries (B, M, D) over memory (B, L, D) to (B, M, D), with weights (B, H, M, L) or None."""
-        query, key = self.q_content_proj(queries), self.k_content_proj(memory)
-        key_position = self.k_position_proj(memory_position)
+        query, (key, key_position, value) = self.q_content_proj(queries), memory
         if self.q_position_proj is not None:
             query = query + self.q_position_proj(query_position)
             key = key + key_position
         query = torch.cat((self.split_heads(query), self.split_heads(self.q_sine_proj(query_sine))), dim=-1)
         key = torch.cat((self.split_heads(key), self.split_heads(key_position)), dim=-1)
-        return self.attend(query, key, self.split_heads(self.v_proj(memory)), memory_mask)
+        return self.attend(query, key, self.split_heads(value), memory_mask)
+
+    @staticmethod
+    def project_memory(attentions: list[AnchorCrossAttention], memory: Tokens) -> list[ProjectedMemory]:
+        """What the attentions of all layers make of the memory (B, L, D), in two matrix products."""
+        layers = [layer for attention in attentions for layer in (attention.k_content_proj, attention.v_proj)]
+        projected = project_together(memory.states, *layers)
+        places = project_together(memory.position, *(attention.k_position_proj for attention in attentions))
+        return [ProjectedMemory(*parts) for parts in zip(projected[::2], places, projected[1::2], strict=True)]
 
 
 class AnchorDecoderLayer(GradientCheckpointingLayer):
@@ -105,16 +127,13 @@ class AnchorDecoderLayer(GradientCheckpointingLayer):
         queries: torch.Tensor,
         query_position: torch.Tensor,
         query_sine: torch.Tensor,
-        memory: torch.Tensor,
-        memory_position: torch.Tensor,
+        memory: ProjectedMemory,
         memory_mask: torch.Tensor | None,
     ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
         """(B, M, D) to (B, M, D), with self- and cross-attention weights or None."""
         attended, self_weights = self.self_attn(queries, query_position)
         queries = self.norm1(queries, attended)
-        attended, cross_weights = self.cross_attn(
-            queries, query_position, query_sine, memory, memory_position, memory_mask
-        )
+        attended, cross_weights = self.cross_attn(queries, query_position, query_sine, memory, memory_mask)
         queries = self.norm2(queries, attended)
         queries = self.norm3(queries, self.feed_forward(queries))
         return queries, self_weights, cross_weights
@@ -147,6 +166,7 @@ class AnchorDecoder(nn.Module):
         """
         mask = memory.attention_mask(self.config, anchors)
         queries = memory.states.new_zeros(*anchors.shape[:2], self.config.hidden_size)
+        projected = AnchorCrossAttention.project_memory([layer.cross_attn for layer in self.layers], memory)
         states, all_anchors = [], [anchors]
         self_attentions: tuple[torch.Tensor | None, ...] = ()
         cross_attentions: tuple[torch.Tensor | None, ...] = ()
@@ -157,9 +177,7 @@ class AnchorDecoder(nn.Module):
                 sine = sine * self.position_scale(queries)
             # Wider anchors look less sharply at their center (width-modulated attention).
             sine = sine * (self.width_head(queries).sigmoid() / anchors[..., 1:])
-            queries, self_weights, cross_weights = layer(
-                queries, query_position, sine, memory.states, memory.position, mask
-            )
+            queries, self_weights, cross_weights = layer(queries, query_position, sine, projected[index], mask)
             states.append(self.norm(queries))
             self_attentions += (self_weights,)
             cross_attentions += (cross_weights,)

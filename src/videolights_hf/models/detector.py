@@ -56,6 +56,8 @@ class DetectorModel(DetectorPreTrainedModel):
     ) -> tuple[Tokens, Tokens]:
         """Clips (B, L, D) and words (B, N, D) in the model's width, with positions and padding.
 
+        One video, (1, L, ...), may go with several sentences: it is projected once.
+
         Raises:
             ValueError: A shape does not fit the configuration.
         """
@@ -67,9 +69,8 @@ class DetectorModel(DetectorPreTrainedModel):
         video = self.video_projection(video_features, video_valid)
         text = self.text_projection(text_features, text_valid)
         text_position = self.text_position_embedding(text) if self.config.use_text_positions else None
-        return Tokens(video, self.place_clips(video, video_valid), video_valid), Tokens(
-            text, text_position, text_valid
-        )
+        clips = Tokens(video, self.place_clips(video, video_valid), video_valid).for_batch(text.shape[0])
+        return clips, Tokens(text, text_position, text_valid)
 
     def place_clips(self, video: torch.Tensor, valid: torch.Tensor | None) -> torch.Tensor:
         """Positions of clips (B, L, D); `valid` (B, L) marks clips that are not padding."""
@@ -126,8 +127,10 @@ class DetectorModel(DetectorPreTrainedModel):
                     f"`{name}` must have shape (batch, length, {width}) for this model ({parts}), "
                     f"got {tuple(features.shape)}."
                 )
-        if video.shape[0] != text.shape[0]:
-            raise ValueError(f"{video.shape[0]} videos but {text.shape[0]} sentences: give one sentence per video.")
+        if video.shape[0] not in (1, text.shape[0]):
+            raise ValueError(
+                f"{video.shape[0]} videos but {text.shape[0]} sentences: give one sentence per video, or one video."
+            )
         if (config.use_text_positions or config.word_correlation == "map") and text.shape[1] > config.max_text_length:
             raise ValueError(
                 f"{text.shape[1]} words, but the model has positions for {config.max_text_length}: cut the text."
@@ -154,6 +157,8 @@ class DetectorForMomentRetrieval(DetectorPreTrainedModel, ABC):
     model_class: ClassVar[type[DetectorModel]]
     loss_class: ClassVar[type[DetectorLoss]]
     output_class: ClassVar[type[MomentRetrievalOutput]] = MomentRetrievalOutput
+    # Whether one video may go with several sentences.
+    shares_video: ClassVar[bool] = True
     # Whether the loss also wants each video with a sentence that is not its own.
     uses_negatives: ClassVar[bool] = False
 
@@ -186,7 +191,7 @@ class DetectorForMomentRetrieval(DetectorPreTrainedModel, ABC):
 
         Args:
             video_features: (B, L, `config.video_dim`) clips: L2-normalized features of each backbone side by side,
-                then the two temporal channels.
+                then the two temporal channels. (1, L, ...) for several sentences about one video, with mask and audio.
             text_features: (B, N, `config.text_dim`) words.
             video_attention_mask: (B, L), 1 for valid clips; None means all are.
             text_attention_mask: (B, N), 1 for valid words; None means all are.
@@ -216,7 +221,7 @@ class DetectorForMomentRetrieval(DetectorPreTrainedModel, ABC):
         if labels is not None:
             output |= self.training_outputs(features, output)
             valid = _as_padding("video", video_attention_mask, video_features)
-            valid = Tokens(video_features, valid=valid).is_valid()
+            valid = Tokens(video_features, valid=valid).is_valid().expand(text_features.shape[0], -1)
             output["loss"], output["loss_dict"] = self.loss_class(self.config)(output, features, labels, valid, epoch)
         if output_intermediates:
             output |= {stage: features[stage] for stage in _STAGES} | {"encoded_video": features["last_hidden_state"]}
@@ -228,19 +233,23 @@ class DetectorForMomentRetrieval(DetectorPreTrainedModel, ABC):
     def predict(self, features: DetectorModelOutput) -> dict[str, Any]:
         """The last layer's moments, and `saliency_scores` (B, L)."""
 
-    def moment_heads(self, features: DetectorModelOutput, layer: int = -1) -> dict[str, Any]:
-        """Moments after a decoder layer: `logits` (B, M, 2) and `pred_spans` (B, M, 2) as (center, width)."""
-        queries = features["query_states"][layer]
+    def moment_heads(self, features: DetectorModelOutput) -> dict[str, Any]:
+        """The last decoder layer's moments: `logits` (B, M, 2) and `pred_spans` (B, M, 2) as (center, width)."""
+        return self._moments_after(features, slice(-1, None))[-1]
+
+    def _moments_after(self, features: DetectorModelOutput, layers: slice) -> list[dict[str, torch.Tensor]]:
+        """Moments after each of some decoder layers, computed together."""
+        queries = features["query_states"][layers]
         spans = self.span_head(queries)
         anchors = features.get("anchors")
         if anchors is not None:
-            spans = spans + inverse_sigmoid(anchors[layer])
-        return {"logits": self.class_head(queries), "pred_spans": spans.sigmoid()}
+            spans = spans + inverse_sigmoid(anchors[layers])
+        moments = zip(self.class_head(queries), spans.sigmoid(), strict=True)
+        return [{"logits": logits, "pred_spans": pred_spans} for logits, pred_spans in moments]
 
     def training_outputs(self, features: DetectorModelOutput, output: dict[str, Any]) -> dict[str, Any]:
         """What the loss needs beside the predictions `output`: earlier layers and contrast."""
-        earlier = len(features["query_states"]) - 1 if self.config.auxiliary_loss else 0
-        auxiliary = [self.moment_heads(features, layer) for layer in range(earlier)]
+        auxiliary = self._moments_after(features, slice(-1)) if self.config.auxiliary_loss else []
         if not self.config.has_alignment_heads:
             return {"auxiliary_outputs": auxiliary or None}
         queries = _unit(self.contrastive_query_head(features["query_states"]))

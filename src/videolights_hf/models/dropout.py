@@ -21,7 +21,8 @@ def drops_by_bits(values: torch.Tensor, p: float) -> bool:
 def draw_bits(shape: torch.Size) -> torch.Tensor:
     """16 random bits for each value of a tensor, as int16."""
     count = shape.numel()
-    draws = torch.empty((count + 3) // 4, dtype=torch.int64).random_(-(2**63), None)
+    # The end is exclusive: of 2 ** 64 draws one does not occur.
+    draws = torch.randint(-(2**63), 2**63 - 1, ((count + 3) // 4,))
     return draws.view(torch.int16)[:count].view(shape)
 
 
@@ -131,17 +132,19 @@ class _DroppedAttention(torch.autograd.Function):
         bits = draw_bits(weights.shape)
         ctx.p = p
         ctx.save_for_backward(query, key, value, weights, bits)
-        output = torch.bmm(drop(weights, bits, p), value)
+        factors, scale = kept(bits, p, weights.dtype)
+        output = torch.bmm(factors.mul_(weights), value).mul_(scale)
         return output.view(*shape[:2], *output.shape[1:])
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         query, key, value, weights, bits = ctx.saved_tensors
-        heads, gradient = gradient.shape[:2], gradient.flatten(0, 1)
         factors, scale = kept(bits, ctx.p, weights.dtype)
-        of_value = torch.bmm((factors * weights).mul_(scale).transpose(1, 2), gradient)
-        of_weights = torch.bmm(gradient, value.transpose(1, 2)).mul_(factors).mul_(scale)
+        # The scale goes where the tensors are small.
+        heads, gradient = gradient.shape[:2], gradient.flatten(0, 1) * scale
+        of_value = torch.bmm((factors * weights).transpose(1, 2), gradient)
+        of_weights = torch.bmm(gradient, value.transpose(1, 2)).mul_(factors)
         of_scores = torch._softmax_backward_data(of_weights, weights, -1, weights.dtype)
         of_query, of_key = torch.bmm(of_scores, key), torch.bmm(of_scores.transpose(1, 2), query)
         return *(states.unflatten(0, heads) for states in (of_query, of_key, of_value)), None, None

@@ -23,6 +23,20 @@ class PackedLinear(ZeroBiasLinear):
     """
 
 
+def project_together(states: torch.Tensor, *layers: nn.Linear) -> tuple[torch.Tensor, ...]:
+    """The outputs of linear layers on the same input (..., D), in training from one matrix product.
+
+    At inference putting the weights together costs more than it saves. Layers that do more than a linear layer does
+    (adapters, quantized weights, hooks) run each by itself.
+    """
+    are_plain = all(type(layer).forward is nn.Linear.forward and not layer._forward_hooks for layer in layers)
+    if not are_plain or not torch.is_grad_enabled():
+        return tuple(layer(states) for layer in layers)
+    weight = torch.cat([layer.weight for layer in layers])
+    bias = torch.cat([layer.bias for layer in layers])
+    return nn.functional.linear(states, weight, bias).split([layer.out_features for layer in layers], dim=-1)
+
+
 class LocalConvolution(nn.Conv1d):
     """Convolution over clips or words, (B, S, input_size) to (B, S, output_size), to which padding is zero."""
 
@@ -40,4 +54,4 @@ class XavierModule(nn.Module):
     """Module whose own parameters (not those of its children) are matrices that start Xavier-uniform."""
 
 
-__all__ = ["LocalConvolution", "PackedLinear", "XavierLinear", "XavierModule", "ZeroBiasLinear"]
+__all__ = ["LocalConvolution", "PackedLinear", "XavierLinear", "XavierModule", "ZeroBiasLinear", "project_together"]

@@ -1,6 +1,6 @@
 """Loss terms, one function each, and the sum that every detector makes of its own."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
 import torch
@@ -32,31 +32,35 @@ class SaliencyForm(NamedTuple):
     scaling: Literal["batch", "none"] = "batch"
     reduction: Literal["released", "paper"] = "released"
 
-    def mask(self, valid: torch.Tensor) -> torch.Tensor:
-        """What counts of (B, S) tokens."""
-        return valid if self.padding == "masked" else torch.ones_like(valid)
+    def mask(self, valid: torch.Tensor) -> torch.Tensor | None:
+        """What counts of (B, S) tokens; None for all."""
+        return valid if self.padding == "masked" else None
 
 
 RELEASED_FORM = SaliencyForm()
 
 
 def matched_mean(values: torch.Tensor, is_matched: torch.Tensor) -> torch.Tensor:
-    """Mean over matched moments of (B, K) values; 0 when there are none."""
-    return (values * is_matched).sum() / is_matched.sum().clamp(min=1)
+    """Mean over matched moments of (..., B, K) values; 0 when there are none."""
+    return (values * is_matched).sum((-2, -1)) / is_matched.sum((-2, -1)).clamp(min=1)
 
 
 def gather_queries(values: torch.Tensor, matched_query: torch.Tensor) -> torch.Tensor:
-    """Pick each moment's query: values (B, M, C) and indices (B, K), -1 for none, to (B, K, C)."""
-    index = matched_query.clamp(min=0).unsqueeze(-1).expand(-1, -1, values.shape[-1])
-    return values.gather(1, index)
+    """Pick each moment's query: values (..., B, M, C) and indices (..., B, K), -1 for none, to (..., B, K, C)."""
+    index = matched_query.clamp(min=0).unsqueeze(-1)
+    return values.gather(-2, index.expand(*index.shape[:-1], values.shape[-1]))
 
 
 def matched_query_mask(matched_query: torch.Tensor, num_queries: int) -> torch.Tensor:
-    """(B, K) indices, -1 for none, to a (B, M) bool mask of the queries that are matched."""
+    """(..., B, K) indices, -1 for none, to a (..., B, M) bool mask of the queries that are matched."""
     # Unmatched moments point at a column of their own, cut off again.
     index = torch.where(matched_query < 0, num_queries, matched_query)
-    mask = torch.zeros(len(index), num_queries + 1, dtype=torch.bool, device=index.device)
-    return mask.scatter(1, index, True)[:, :num_queries]
+    mask = torch.zeros(*index.shape[:-1], num_queries + 1, dtype=torch.bool, device=index.device)
+    return mask.scatter(-1, index, True)[..., :num_queries]
+
+
+# The terms of moments take all decoder layers at once: with a layer dimension in front of the batch's, each is one value
+# per layer.
 
 
 def span_loss(pred_spans: torch.Tensor, spans: torch.Tensor, matched_query: torch.Tensor) -> torch.Tensor:
@@ -75,12 +79,12 @@ def giou_loss(pred_spans: torch.Tensor, spans: torch.Tensor, matched_query: torc
 
 def label_loss(logits: torch.Tensor, matched_query: torch.Tensor, background_coef: float) -> torch.Tensor:
     """Cross-entropy over all queries; unmatched ones are background and weigh `background_coef`."""
-    is_foreground = matched_query_mask(matched_query, logits.shape[1])
+    is_foreground = matched_query_mask(matched_query, logits.shape[-2])
     log_probability = logits.log_softmax(-1)
     loss = torch.where(
         is_foreground, -log_probability[..., FOREGROUND], -background_coef * log_probability[..., BACKGROUND]
     )
-    return loss.mean()
+    return loss.mean((-2, -1))
 
 
 def class_error(logits: torch.Tensor, matched_query: torch.Tensor) -> torch.Tensor:
@@ -98,16 +102,16 @@ def query_text_alignment_loss(
 ) -> torch.Tensor:
     """Matched queries lie nearer to the words than the other queries do (paper, eq. 4).
 
-    `queries` (B, M, P) and `text` (B, N, P) are unit vectors. By default every text slot counts, padding included, as
+    `queries` (..., B, M, P) and `text` (B, N, P) are unit vectors. By default every text slot counts, padding included, as
     in the release; otherwise `counted_words` (B, N) do. Samples without a matched moment add nothing.
     """
     if counted_words is not None:
         text = text * counted_words.unsqueeze(-1)
     logits = (queries * text.sum(1, keepdim=True)).sum(-1) / temperature
-    is_matched = matched_query_mask(matched_query, logits.shape[1])
+    is_matched = matched_query_mask(matched_query, logits.shape[-1])
     count = is_matched.sum(-1)
     loss = logits.logsumexp(-1) - (logits * is_matched).sum(-1) / count.clamp(min=1)
-    return (loss * (count > 0)).mean()
+    return (loss * (count > 0)).mean(-1)
 
 
 def rescale_saliency(
@@ -120,11 +124,10 @@ def rescale_saliency(
 
     As released: shifted to start at 0 in the batch, and divided by the batch's range of annotated saliency.
     """
-    counted = torch.ones_like(scores, dtype=torch.bool) if counted is None else counted
     if form.scaling == "batch":
-        saliency_range = (saliency.max() - saliency.min()).clamp(min=1e-6)
-        scores = (scores - scores.masked_fill(~counted, torch.inf).min()) / saliency_range
-    return scores.masked_fill(~counted, 0)
+        lowest = (scores if counted is None else scores.masked_fill(~counted, torch.inf)).min()
+        scores = (scores - lowest) / (saliency.max() - saliency.min()).clamp(min=1e-6)
+    return scores if counted is None else scores.masked_fill(~counted, 0)
 
 
 def saliency_cosine_loss(
@@ -142,8 +145,7 @@ def saliency_cosine_loss(
         form: Scaling and reduction.
     """
     scores = nn.functional.normalize(rescale_saliency(scores, saliency, counted, form), dim=-1)
-    saliency = nn.functional.normalize(saliency, dim=-1)
-    distance = 1 - nn.functional.cosine_similarity(saliency, scores, dim=-1)
+    distance = 1 - (scores * nn.functional.normalize(saliency, dim=-1)).sum(-1)
     return distance.mean() if form.reduction == "paper" else distance.sum()
 
 
@@ -216,14 +218,16 @@ def hard_positive_negative_loss(
         counted: (B, L) bool, the clips that count; by default all.
         form: Scaling and reduction.
     """
-    counted = torch.ones_like(scores, dtype=torch.bool) if counted is None else counted
     scores, target = rescale_saliency(scores, saliency, counted, form), saliency
     if form.scaling == "batch":
         scores, target = (nn.functional.normalize(values, dim=-1) for values in (scores, target))
     # The target is zero outside the moments, so the error there is the score itself.
     penalty = scores.abs() if outside == "absolute" else scores.square()
-    errors = torch.where(saliency > 0, (scores - target).square(), penalty) * counted
-    return errors.sum() / (errors.shape[0] if form.reduction == "paper" else counted.sum())
+    errors = torch.where(saliency > 0, (scores - target).square(), penalty)
+    total = errors.numel() if counted is None else counted.sum()
+    if counted is not None:
+        errors = errors * counted
+    return errors.sum() / (errors.shape[0] if form.reduction == "paper" else total)
 
 
 class DetectorLoss:
@@ -285,11 +289,10 @@ class DetectorLoss:
         terms = {"loss_saliency": sum(parts.values(), video_mask.new_zeros((), dtype=torch.float32))}
         terms |= self.sample_terms(features, labels, video_mask)
         loss, logged = self._weigh(terms), {**terms, **parts}
-        layers = [] if self.config.highlight_only else self._layers(output, features, labels, video_mask)
-        for suffix, layer_terms, error in layers:
-            loss = loss + self._weigh(layer_terms)
-            logged |= {f"{name}{suffix}": term for name, term in layer_terms.items()}
-            logged[f"class_error{suffix}"] = error
+        if not self.config.highlight_only:
+            by_layer, error = self._moment_terms(output, features, labels, video_mask)
+            loss = loss + self._weigh({name: values.sum() for name, values in by_layer.items()})
+            logged |= _name_layers({**by_layer, "class_error": error})
         return loss, {name: term.detach() for name, term in logged.items()}
 
     def saliency_terms(
@@ -332,43 +335,49 @@ class DetectorLoss:
         return features["refined_video"]
 
     def label_term(self, logits: torch.Tensor, matched_query: torch.Tensor) -> torch.Tensor:
-        """Foreground against background, (B, M, 2) logits and (B, K) matches."""
+        """Foreground against background, (layers, B, M, 2) logits and (layers, B, K) matches, one value per layer."""
         return label_loss(logits, matched_query, self.config.background_coef)
 
-    def _layers(
+    def _moment_terms(
         self, output: Mapping, features: Mapping, labels: Mapping[str, torch.Tensor], video_mask: torch.Tensor
-    ) -> Iterator[tuple[str, dict[str, torch.Tensor], torch.Tensor]]:
-        """Suffix, terms and class error of each decoder layer, earlier ones first."""
+    ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+        """Each term's values (layers,), earlier decoder layers first, and the class errors (layers,)."""
         layers = [*(output.get("auxiliary_outputs") or []), output]
         logits = full_precision(torch.stack([layer["logits"] for layer in layers]))
         pred_spans = full_precision(torch.stack([layer["pred_spans"] for layer in layers]))
         spans = full_precision(labels["spans"])
         matched = self.matcher(logits, pred_spans, spans, labels["span_mask"].bool())
-        masked = self.form.padding == "masked"
-        counted_words = features["text_mask"] if masked else None
-        for index, layer in enumerate(layers):
-            is_last = index == len(layers) - 1
-            terms = {
-                "loss_span": span_loss(pred_spans[index], spans, matched[index]),
-                "loss_giou": giou_loss(pred_spans[index], spans, matched[index]),
-                "loss_label": self.label_term(logits[index], matched[index]),
-            }
-            if self.config.has_alignment_heads:
-                queries, text = (
-                    full_precision(layer["contrastive_queries"]),
-                    full_precision(output["contrastive_text"]),
-                )
-                terms["loss_contrastive_align"] = query_text_alignment_loss(
-                    queries, text, matched[index], self.config.contrastive_temperature, counted_words
-                )
-                if is_last and self.aligns_video:
-                    video = full_precision(self.video_to_align(features))
-                    words = full_precision(features["projected_text"])
-                    counted = None if counted_words is None else (counted_words, video_mask)
-                    terms["loss_contrastive_align"] += video_text_alignment_loss(
-                        words, video, full_precision(labels["saliency"]), counted, self.form
-                    )
-            yield "" if is_last else f"_{index}", terms, class_error(logits[index], matched[index])
+        terms = {
+            "loss_span": span_loss(pred_spans, spans, matched),
+            "loss_giou": giou_loss(pred_spans, spans, matched),
+            "loss_label": self.label_term(logits, matched),
+        }
+        if self.config.has_alignment_heads:
+            queries = full_precision(torch.stack([layer["contrastive_queries"] for layer in layers]))
+            terms["loss_contrastive_align"] = self._alignment_term(
+                queries, matched, full_precision(output["contrastive_text"]), features, labels, video_mask
+            )
+        return terms, class_error(logits, matched)
+
+    def _alignment_term(
+        self,
+        queries: torch.Tensor,
+        matched: torch.Tensor,
+        text: torch.Tensor,
+        features: Mapping,
+        labels: Mapping[str, torch.Tensor],
+        video_mask: torch.Tensor,
+    ) -> torch.Tensor:
+        counted_words = features["text_mask"] if self.form.padding == "masked" else None
+        term = query_text_alignment_loss(queries, text, matched, self.config.contrastive_temperature, counted_words)
+        if not self.aligns_video:
+            return term
+        video = full_precision(self.video_to_align(features))
+        words = full_precision(features["projected_text"])
+        counted = None if counted_words is None else (counted_words, video_mask)
+        of_video = video_text_alignment_loss(words, video, full_precision(labels["saliency"]), counted, self.form)
+        # It belongs to the last layer.
+        return torch.cat((term[:-1], term[-1:] + of_video))
 
     def _weigh(self, terms: Mapping[str, torch.Tensor]) -> torch.Tensor:
         weighted = [getattr(self.config, self.coefficients[name]) * term for name, term in terms.items()]
@@ -396,3 +405,12 @@ class DetectorLoss:
                 f"`labels['spans']` must have shape {(*labels['span_mask'].shape, 2)} to fit `span_mask`, "
                 f"got {tuple(labels['spans'].shape)}."
             )
+
+
+def _name_layers(terms: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Values (layers,) of terms as single ones by name; those of earlier decoder layers are numbered."""
+    named = {}
+    for name, values in terms.items():
+        *earlier, named[name] = values.detach().unbind()
+        named |= {f"{name}_{index}": value for index, value in enumerate(earlier)}
+    return named

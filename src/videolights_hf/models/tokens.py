@@ -38,6 +38,10 @@ class Tokens(NamedTuple):
             return torch.ones(self.states.shape[:2], dtype=torch.bool, device=self.states.device)
         return self.valid
 
+    def for_batch(self, size: int) -> Tokens:
+        """The same tokens for a batch of this size, if they are of one sample."""
+        return Tokens(*(None if rows is None else rows.expand(size, *rows.shape[1:]) for rows in self))
+
     def then(self, other: Tokens) -> Tokens:
         """These tokens followed by others of the same batch."""
         states = torch.cat((self.states, other.states), dim=1)
@@ -70,7 +74,10 @@ class Tokens(NamedTuple):
             config: The model's configuration.
             query: (B, Q, D) sequence that attends; the same object as `states` for self-attention.
         """
-        if self.valid is not None and query is not self.states and is_flash_attention_requested(config):
+        if self.valid is None:
+            return None
+        crosses = query is not self.states
+        if config._attn_implementation == "sdpa" or (is_flash_attention_requested(config) and crosses):
             return self.valid[:, None, None, :]
         mask = create_bidirectional_mask(
             config=config,
@@ -78,7 +85,7 @@ class Tokens(NamedTuple):
             attention_mask=self.valid,
             encoder_hidden_states=self.states,
             # Looking into the mask for a way to skip it would wait for the device.
-            allow_is_bidirectional_skip=self.valid is None,
+            allow_is_bidirectional_skip=False,
         )
         # Flex attention's is a BlockMask, which only that implementation looks into.
         return cast("torch.Tensor | None", mask)

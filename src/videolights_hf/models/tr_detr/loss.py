@@ -14,15 +14,15 @@ FOCAL_ALPHA = 0.25
 
 
 def focal_label_loss(logits: torch.Tensor, matched_query: torch.Tensor) -> torch.Tensor:
-    """Focal loss over both logits of all queries, (B, M, 2), each its own binary decision; (B, K) matches."""
-    is_foreground = matched_query_mask(matched_query, logits.shape[1])
-    target = torch.zeros_like(logits)
-    target[..., FOREGROUND], target[..., BACKGROUND] = is_foreground.to(logits), (~is_foreground).to(logits)
+    """Focal loss over both logits of all queries, (..., B, M, 2), each its own binary decision; (..., B, K) matches."""
+    is_foreground = matched_query_mask(matched_query, logits.shape[-2])
+    by_class = {FOREGROUND: is_foreground, BACKGROUND: ~is_foreground}
+    target = torch.stack([by_class[index] for index in sorted(by_class)], dim=-1).to(logits)
     probability = logits.sigmoid()
     of_target = torch.where(target > 0, probability, 1 - probability)
     alpha = torch.where(target > 0, FOCAL_ALPHA, 1 - FOCAL_ALPHA)
     cross_entropy = nn.functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
-    return (alpha * (1 - of_target).square() * cross_entropy).mean()
+    return (alpha * (1 - of_target).square() * cross_entropy).mean((-3, -2, -1))
 
 
 def clip_text_loss(
