@@ -117,7 +117,7 @@ def main(
     output: Annotated[Path, typer.Argument(help="Folder for videos, features and runs.")],
     num_labels: Annotated[int, typer.Option(min=1, help="Labeled queries, each of another video.")] = 20,
     num_held_out: Annotated[int, typer.Option(min=1, help="Videos to measure on.")] = 40,
-    steps: Annotated[int, typer.Option(min=1, help="Training steps, from the bundled model and from scratch.")] = 300,
+    steps: Annotated[int, typer.Option(min=1, help="Training steps, from the bundled model and from scratch.")] = 150,
     learning_rate: Annotated[float, typer.Option(help="Of finetuning; training from scratch takes 1e-3.")] = 3e-4,
     seed: Annotated[list[int] | None, typer.Option(help="Repeat for several. Default: 0, 1 and 2.")] = None,
     num_threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,

@@ -15,7 +15,7 @@ from tests.support.factories import random_inputs, tiny_model
 from tests.support.golden import golden_path
 from videolights_hf import VideoLightsForMomentRetrieval, VideoLightsProcessor, convert_checkpoint, convert_to_release
 from videolights_hf.convert.checkpoints import read_release_checkpoint
-from videolights_hf.convert.release_options import config_from_release
+from videolights_hf.convert.release_options import config_from_release, options_of_release
 
 
 @pytest.fixture
@@ -117,6 +117,27 @@ def test_published_feature_sets_are_recognized_by_their_width(released):
     config = config_from_release(options, state_dict)
     assert config.video_backbones == [["slowfast", 2304], ["clip", 512], ["blip2", 768]]
     assert config.text_backbones == [["clip", 512], ["blip2", 768]]
+
+
+@pytest.mark.parametrize(
+    ("folders", "order"),
+    [
+        (["features/QVHighlight/clip", "features/QVHighlight/slowfast"], ["clip", "slowfast"]),
+        (["../features/slowfast_features/", "../features/clip_features"], ["slowfast", "clip"]),
+        (["features/clip_slowfast", "features/x"], ["slowfast", "clip"]),
+        (["features/clip"], ["slowfast", "clip"]),
+        ("clip", ["slowfast", "clip"]),
+        ([1, 2], ["slowfast", "clip"]),
+        (None, ["slowfast", "clip"]),
+    ],
+)
+def test_the_order_of_the_features_is_that_of_the_folders(released, folders, order):
+    state_dict, options = read_release_checkpoint(released)
+    state_dict["input_vid_proj.0.LayerNorm.weight"] = torch.zeros(2818)
+    config = config_from_release(options | {"v_feat_dirs": folders}, state_dict)
+    assert [name for name, _ in config.video_backbones] == order
+    again = config_from_release(options_of_release(config), state_dict)
+    assert again.video_backbones == config.video_backbones
 
 
 def test_backbones_that_do_not_add_up_are_refused(released, tmp_path):

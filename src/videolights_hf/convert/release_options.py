@@ -27,6 +27,9 @@ _TEXT_SETS: dict[int, list[list[Any]]] = {
     512: [["clip", 512]],
 }
 
+# What the names of the folders of features say about what they hold.
+_FOLDER_MARKS = {"slowfast": ("slowfast", "sf_"), "clip": ("clip",), "blip2": ("blip",), "i3d": ("i3d",)}
+
 # The release's options, and the fields that hold the same value.
 _OPTIONS = {
     "clip_length": "clip_length",
@@ -136,11 +139,32 @@ def _read_backbones(
         raise ValueError(f"Not a released checkpoint: parameter {error} is missing.") from None
     fields = {}
     for modality, known, width in (("video", _VIDEO_SETS, video_dim), ("text", _TEXT_SETS, text_dim)):
-        chosen: list[list[Any]] = given[modality] or known.get(width, [["features", width]])
+        published = known.get(width, [["features", width]])
+        folders = options.get("v_feat_dirs") if modality == "video" else None
+        chosen: list[list[Any]] = given[modality] or _in_order_of(folders, published)
         if sum(dim for _, dim in chosen) != width:
             raise ValueError(f"The checkpoint takes {modality} features of width {width}, but {chosen} were named.")
         fields[f"{modality}_backbones"] = chosen
     return fields
+
+
+def _in_order_of(folders: Any, backbones: list[list[Any]]) -> list[list[Any]]:
+    """Backbones in the order of the folders that the checkpoint was trained on: Lighthouse has CLIP before SlowFast.
+
+    Where the folders' names do not tell them apart, the order is that of the published runs.
+    """
+    if not isinstance(folders, (list, tuple)) or not all(isinstance(folder, str) for folder in folders):
+        return backbones
+    names = [folder.rstrip("/\\").replace("\\", "/").rpartition("/")[2].lower() for folder in folders]
+    places = {
+        backbone: [place for place, name in enumerate(names) if any(mark in name for mark in _FOLDER_MARKS[backbone])]
+        for backbone, _ in backbones
+        if backbone in _FOLDER_MARKS
+    }
+    found = [place for several in places.values() for place in several]
+    if len(places) < len(backbones) or sorted(found) != list(range(len(backbones))):
+        return backbones
+    return sorted(backbones, key=lambda pair: places[pair[0]][0])
 
 
 def _read_own_fields(
@@ -202,6 +226,7 @@ def options_of_release(config: DetectorConfig) -> dict[str, Any]:
     options |= _FIXED_OPTIONS
     options |= {
         "v_feat_dim": config.video_dim,
+        "v_feat_dirs": [f"{name}_features" for name, _ in config.video_backbones],
         "t_feat_dim": config.text_dim,
         "dset_name": "tvsum" if config.highlight_only else "hl",
         "contrastive_align_loss": config.has_alignment_heads,
