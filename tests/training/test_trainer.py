@@ -211,6 +211,7 @@ class TestOptimization:
     def test_compiled_model_trains_to_the_same_loss(self, tmp_path):
         config = small_config(dropout=0.0, input_dropout=0.0, refinement_dropout=0.0)
         runs = []
+        torch._dynamo.utils.counters.clear()
         for name, compiled in (("eager", {}), ("compiled", {"torch_compile": True, "torch_compile_backend": "eager"})):
             # Every new shape is traced anew, which takes many seconds: one batch holds the whole split.
             brief = {
@@ -224,6 +225,8 @@ class TestOptimization:
             trainer.train()
             runs.append(logged(trainer, "loss"))
         assert runs[1] == pytest.approx(runs[0], rel=1e-4)
+        # Loss and matching are in the one graph, too.
+        assert not torch._dynamo.utils.counters["graph_break"]
 
     def test_tensorboard_gets_loss_terms_and_metrics(self, tmp_path):
         from tensorboard.backend.event_processing.event_accumulator import EventAccumulator

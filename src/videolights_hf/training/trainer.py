@@ -109,6 +109,9 @@ class VideoLightsTrainer(EvaluatingTrainer):
         callbacks = [*(callbacks or []), EvaluationEpochsCallback()]
         if args.early_stopping_patience > 0:
             callbacks.append(EarlyStoppingCallback(args.early_stopping_patience))
+        if args.torch_compile:
+            # Else dynamo leaves the GRU of the task coupling to Python, and the step breaks in two there.
+            torch._dynamo.config.allow_rnn = True
         super().__init__(
             model=model,
             args=args,
