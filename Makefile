@@ -30,7 +30,7 @@ format: $(VENV)/.done  ## format, and fix what ruff can fix
 typecheck: $(VENV)/.done  ## check types
 	$(BIN)/mypy
 
-docs: $(VENV)/.docs  ## build the documentation in site/
+docs: $(VENV)/.docs  ## build the documentation in site/ (needs Python 3.11)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 $(VENV)/.done: pyproject.toml constraints.txt

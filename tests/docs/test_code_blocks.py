@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import sys
 from collections import Counter
 from pathlib import Path
@@ -13,8 +14,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.support.code_blocks import BLOCK_COUNTS, Block, read_blocks
-from tests.support.command_lines import check_command, check_python
+from tests.support.code_blocks import BLOCK_COUNTS, Block, read_blocks, read_notebook
+from tests.support.command_lines import check_command, check_mention, check_python, command_names
 from tests.support.shell_blocks import Shell, commands_of, shell_of
 from tests.support.warm import ROOT
 from videolights_hf.training import load_recipe
@@ -27,6 +28,7 @@ else:
 PAGES = [
     *("README.md", "CONTRIBUTING.md", "MODEL_CARD.md", "metrics/README.md"),
     *sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md")),
+    *sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "examples").glob("*.ipynb")),
 ]
 SLOW = {"docs/figures.md"}
 RECIPE_KEYS = {"extends", "data", "model", "training"}
@@ -34,13 +36,15 @@ RECIPE_KEYS = {"extends", "data", "model", "training"}
 
 @pytest.mark.parametrize("page", [pytest.param(page, marks=[pytest.mark.slow] * (page in SLOW)) for page in PAGES])
 def test_code_blocks(page, folder, tmp_path, python, given, record_property):
-    blocks = read_blocks((ROOT / page).read_text(encoding="utf-8"), page)
+    read = read_notebook if page.endswith(".ipynb") else read_blocks
+    blocks = read((ROOT / page).read_text(encoding="utf-8"), page)
     namespace: dict[str, Any] = {"__name__": "__main__"}
     counts: Counter[str] = Counter()
     problems = []
     with shell_of(tmp_path / "shell", python) as shell:
         for block in blocks:
-            if not block.mark:
+            # A notebook runs anywhere, on what the package holds.
+            if not block.mark and not page.endswith(".ipynb"):
                 given.copy_named(block.code, folder)
             try:
                 counts[_prove(block, folder, namespace, shell)] += not block.given
@@ -143,6 +147,14 @@ print(x)
     assert (run.mark, run.code, run.place) == ("", "print(x)\n", "page.md:14")
 
 
+def test_a_notebook_is_stored_without_outputs():
+    notebook = json.loads((ROOT / "examples" / "moment_search.ipynb").read_text(encoding="utf-8"))
+    assert len(read_notebook(json.dumps(notebook), "a.ipynb")) >= 6
+    next(cell for cell in notebook["cells"] if cell["cell_type"] == "code")["execution_count"] = 1
+    with pytest.raises(ValueError, match="saved with outputs"):
+        read_notebook(json.dumps(notebook), "a.ipynb")
+
+
 def test_commands_are_seen_as_bash_sees_them(tmp_path):
     code = """
 A="x y"; for split in val test; do
@@ -185,6 +197,36 @@ def test_commands_that_no_program_takes(line, message, tmp_path, folder):
     (words,) = commands_of(line, tmp_path)
     with pytest.raises(ValueError, match=message):
         check_command(words)
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.endswith(".md")])
+def test_commands_named_in_prose(page):
+    prose = re.sub(r"(?ms)^( *)(`{3,}).*?^ *\2\s*?$", "", (ROOT / page).read_text(encoding="utf-8"))
+    for code in re.findall(r"`(videolights [^`]+)`", prose):
+        try:
+            check_mention(code.split())
+        except ValueError as error:
+            pytest.fail(f"{page}: `{code}`: {error}", pytrace=False)
+
+
+def test_the_readme_names_every_command():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert [name for name in command_names() if f"`videolights {name}" not in text] == []
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("videolights foresee", "foresee"),
+        ("videolights predict --jason OUT", "--jason"),
+        ("videolights plot errors --number 2", "--number"),
+    ],
+)
+def test_commands_that_prose_must_not_name(code, message):
+    check_mention(["videolights", "COMMAND", "--help"])
+    check_mention(["videolights", "plot", "errors", "RUN", "--num", "2"])
+    with pytest.raises(ValueError, match=message):
+        check_mention(code.split())
 
 
 def test_python_that_cannot_be_run():

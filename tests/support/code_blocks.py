@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 import textwrap
 from dataclasses import dataclass
-from pathlib import Path
 
 BLOCK_COUNTS = "code blocks"
 """Name of the property of a test report that counts the blocks of a page."""
@@ -107,6 +107,16 @@ def _fenced(block: Block) -> Block:
     return block
 
 
-def read_page(path: Path, root: Path) -> list[Block]:
-    """All blocks of a file."""
-    return read_blocks(path.read_text(encoding="utf-8"), path.relative_to(root).as_posix())
+def read_notebook(text: str, page: str) -> list[Block]:
+    """The code cells of a notebook, whose lines are counted within their cell.
+
+    Raises:
+        ValueError: It is not of the format 4.5, or was saved with outputs.
+    """
+    notebook = json.loads(text)
+    if (notebook["nbformat"], notebook["nbformat_minor"]) != (4, 5):
+        raise ValueError(f"{page} is of another format than 4.5")
+    cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    if any(cell["outputs"] or cell["execution_count"] for cell in cells):
+        raise ValueError(f"{page} was saved with outputs; clear them")
+    return [Block(f"{page}#{cell['id']}", 1, "python", "".join(cell["source"]) + "\n") for cell in cells]

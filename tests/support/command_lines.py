@@ -49,6 +49,26 @@ def check_command(words: Sequence[str]) -> None:
         raise ValueError(f"{name!r} is not a program that documents use; if it should be, add it to {__name__}")
 
 
+def command_names() -> list[str]:
+    """The commands of `videolights`."""
+    return list(_package_command().commands)
+
+
+def check_mention(words: Sequence[str]) -> None:
+    """Find the command and the options that prose names, as in `videolights predict --json OUT`.
+
+    Raises:
+        ValueError: There is no such command or option.
+    """
+    command, number = _package_command(), 1
+    while getattr(command, "commands", None) and number < len(words) and words[number] in command.commands:
+        command, number = command.commands[words[number]], number + 1
+    if number == 1 and len(words) > 1 and words[1].islower() and words[1].replace("-", "").isalpha():
+        raise ValueError(f"there is no command {words[1]!r}")
+    known = ["--help", *(name for option in command.params for name in option.opts)]
+    _check_known([word.partition("=")[0] for word in words[number:] if re.match("--[a-z]", word)], known, "options")
+
+
 def _check_known(found: Sequence[str], known: Sequence[str], kind: str) -> None:
     if unknown := sorted(set(found) - set(known)):
         raise ValueError(f"{', '.join(unknown)}: unknown {kind}, there are {', '.join(known)}")
