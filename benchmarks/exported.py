@@ -1,6 +1,6 @@
 """Compare exported graphs with PyTorch: accuracy in the made-up world, and CPU seconds of the full-size detector.
 
-    python benchmarks/exported.py
+    python -m benchmarks.exported
 
 Runs of PyTorch and of the graphs alternate, on one thread; medians are of CPU time, so that other programs on the machine
 matter little.
@@ -18,12 +18,13 @@ from typing import Annotated, Any
 
 import torch
 import typer
-from demo_world import score
 
 from videolights_hf import VideoLightsConfig, VideoLightsForMomentRetrieval, VideoMomentRetrievalPipeline
 from videolights_hf.cli.terminal import errors_as_lines, quiet_transformers
 from videolights_hf.demo import demo_checkpoint, make_world
 from videolights_hf.deploy import export_detector, export_model, exported_pipeline, load_graph, quantize_graph
+
+from .demo_world import score
 
 
 def median_cpu_seconds(runs: dict[str, Callable[[], Any]], repeats: int) -> dict[str, float]:

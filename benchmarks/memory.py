@@ -1,6 +1,6 @@
 """Peak resident memory of a training step of the full-size VideoLights-B, beside the released model's.
 
-    python benchmarks/memory.py [--output memory.json]
+    python -m benchmarks.memory [--output memory.json]
 
 Each model trains for three steps on batches of 32 in a process of its own; what the process takes at rest, with the libraries
 imported and nothing else, is measured too. The released model is that of `plain_release.py`. Two ways to take less are
@@ -21,6 +21,8 @@ import torch
 import typer
 
 from videolights_hf.cli.terminal import errors_as_lines
+
+from .machine import describe_machine
 
 RETURNS_MEMORY = {"MALLOC_MMAP_THRESHOLD_": "131072"}
 # What is measured, and with which environment.
@@ -44,10 +46,10 @@ def peak_mib() -> float:
 
 def train(name: str) -> float:
     """Peak of this process after a few steps of one of the models."""
-    from plain_release import PlainRelease
-    from speed import make_batch, make_labels, training_step
-
     from videolights_hf import VideoLightsConfig, VideoLightsForMomentRetrieval
+
+    from .plain_release import PlainRelease
+    from .speed import make_batch, make_labels, training_step
 
     if name == "at rest":
         return peak_mib()
@@ -73,7 +75,7 @@ def main(
         return
     peaks = {}
     for name, environment in KINDS.items():
-        command, variables = [sys.executable, __file__, "--only", name], {**os.environ, **environment}
+        command, variables = [sys.executable, "-m", "benchmarks.memory", "--only", name], {**os.environ, **environment}
         done = subprocess.run(command, check=True, capture_output=True, text=True, env=variables)
         peaks[name] = json.loads(done.stdout)
     print("| | peak resident memory |\n| --- | ---: |")
@@ -81,7 +83,7 @@ def main(
         print(f"| {name} | {peak:,.0f} MiB |")
     print(f"\nTarget: {TARGET_MIB:,} MiB.")
     if output is not None:
-        output.write_text(json.dumps({"torch": torch.__version__, "target": TARGET_MIB, "mib": peaks}, indent=1))
+        output.write_text(json.dumps({**describe_machine("torch"), "target": TARGET_MIB, "mib": peaks}, indent=1))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Count the operators that a training step of the full-size VideoLights-B dispatches, from the forward pass to the optimizer.
 
-    python benchmarks/operators.py [--output operators.json]
+    python -m benchmarks.operators [--output operators.json]
 
 Views and aliases, which launch nothing, and the GRU's own steps are counted apart: a GRU of 75 steps dispatches some 2,400
 operators on a CPU and one on CUDA. The step is counted twice: as the CPU runs it, and as a device does. There dropout and
@@ -20,13 +20,15 @@ from unittest import mock
 
 import torch
 import typer
-from speed import make_batch, make_labels, training_step
 from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from videolights_hf import VideoLightsConfig, VideoLightsForMomentRetrieval
 from videolights_hf.cli.terminal import errors_as_lines
 from videolights_hf.models import attention, dropout, matching
+
+from .machine import describe_machine
+from .speed import make_batch, make_labels, training_step
 
 # They return their input, or part of it, without saying so in their schema.
 ALIASES = {"detach", "alias", "_unsafe_view", "lift_fresh"}
@@ -121,7 +123,7 @@ def main(output: Annotated[Path | None, typer.Option(help="JSON file of the coun
         print(f"| {name} | {row['operators']} | {row['views']} | {row['gru']} | {row['host_reads']} |")
     print(f"\nTarget: {TARGET} operators.")
     if output is not None:
-        output.write_text(json.dumps({"torch": torch.__version__, "target": TARGET, "counts": counts}, indent=1))
+        output.write_text(json.dumps({**describe_machine("torch"), "target": TARGET, "counts": counts}, indent=1))
 
 
 if __name__ == "__main__":

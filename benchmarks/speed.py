@@ -1,12 +1,12 @@
 """Time the full-size VideoLights-B beside the released model, in one process, alternating.
 
-    python benchmarks/speed.py [--threads 2] [--rounds 8] [--device cpu] [--dtype float32] [--compile] [--work single]
+    python -m benchmarks.speed [--threads 2] [--rounds 8] [--device cpu] [--dtype float32] [--compile] [--work inference] [--profile]
 
 The released model is `plain_release.py` with all that the release computes, also what it drops. What is timed is the mean
 training step on batches of 32 (forward, loss, backward, clipping, AdamW), inference on 32 pairs of a video and a sentence, on
 one pair, and on 64 sentences about one video, for which the release runs 64 times. Rounds alternate and ratios are medians
 of the rounds', so that a busy machine slows both alike. The floor of a work is its operations, counted, over the rate of
-large matrix products measured in the same rounds.
+large matrix products measured in the same rounds. `--profile` prints instead which operators our time goes to.
 
 Prints a table, and a JSON report to `--output`.
 """
@@ -14,7 +14,6 @@ Prints a table, and a JSON report to `--output`.
 from __future__ import annotations
 
 import json
-import platform
 import statistics
 import time
 from collections.abc import Callable
@@ -22,24 +21,27 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import torch
-import transformers
 import typer
-from plain_release import PlainRelease, packaged_model
+from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
 from videolights_hf import VideoLightsConfig
 from videolights_hf.cli.terminal import errors_as_lines
 
+from .machine import describe_machine
+from .plain_release import PlainRelease, packaged_model
+
 Work = Callable[[], Any]
 # Ratios of the released code's time to ours that the project wants.
 TARGETS = {
     "training step": 2.0,
-    "inference of 32": 2.5,
-    "one video, one sentence": 3.5,
-    "one video, 64 sentences": 8.0,
+    "inference": 2.5,
+    "one sentence": 3.5,
+    "64 sentences": 8.0,
 }
 SENTENCES = 64
 PRODUCT_SIZE = 2048
+PROFILED = 16
 
 
 def make_batch(
@@ -150,11 +152,25 @@ def make_works(device: str, dtype: torch.dtype, compiled: bool, chosen: list[str
             training_step(trained.to(device, dtype), batch, labels),
             training_step(ours_trained, batch, labels),
         ),
-        "inference of 32": lambda: (inference(release, [batch]), inference(infer, [batch])),
-        "one video, one sentence": lambda: (inference(release, [single]), inference(infer, [single])),
-        "one video, 64 sentences": lambda: (inference(release, singles), inference(infer, [together])),
+        "inference": lambda: (inference(release, [batch]), inference(infer, [batch])),
+        "one sentence": lambda: (inference(release, [single]), inference(infer, [single])),
+        "64 sentences": lambda: (inference(release, singles), inference(infer, [together])),
     }
     return {name: make() for name, make in works.items() if not chosen or name in chosen}
+
+
+def print_profile(works: dict[str, tuple[Work, Work]], repeats: int = 3) -> None:
+    """The operators that each of our works spends most of its time in, by their own time."""
+    for name, (_, ours) in works.items():
+        ours()
+        with profile(activities=[ProfilerActivity.CPU]) as profiler:
+            for _ in range(repeats):
+                ours()
+        rows = sorted(profiler.key_averages(), key=lambda row: -row.self_cpu_time_total)
+        total = sum(row.self_cpu_time_total for row in rows)
+        print(f"\n| {name}: operator | share | calls |\n| --- | ---: | ---: |")
+        for row in rows[:PROFILED]:
+            print(f"| {row.key} | {row.self_cpu_time_total / total:.1%} | {row.count // repeats} |")
 
 
 def summarize(
@@ -196,9 +212,10 @@ def main(
     chosen: Annotated[
         list[str] | None, typer.Option("--work", help=f"Only this: {', '.join(TARGETS)}. Repeat for several.")
     ] = None,
+    profiled: Annotated[bool, typer.Option("--profile", help="Print which operators our time goes to.")] = False,
     output: Annotated[Path | None, typer.Option(help="JSON file of the report.")] = None,
 ) -> None:
-    """Print a table of times and ratios."""
+    """Print a table of times and ratios, or a profile."""
     if unknown := set(chosen or ()) - set(TARGETS):
         raise ValueError(f"No work is called {sorted(unknown)[0]!r}: choose from {', '.join(TARGETS)}.")
     torch.set_num_threads(threads)
@@ -206,6 +223,9 @@ def main(
     torch.backends.mha.set_fastpath_enabled(False)
     dtype = getattr(torch, dtype_name)
     works = make_works(device, dtype, compiled, chosen or [])
+    if profiled:
+        print_profile(works)
+        return
     factors = [torch.randn(PRODUCT_SIZE, PRODUCT_SIZE, device=device, dtype=dtype) for _ in range(2)]
     alternating = {
         f"{name}, {whose}": work
@@ -216,18 +236,17 @@ def main(
     times = Clock(device).alternate(alternating, rounds)
     rate = 2 * PRODUCT_SIZE**3 / statistics.median(times["product"]) / 1e9
     rows = summarize(times, works, rate)
-    machine = f"{platform.machine()}, {threads} threads" if device == "cpu" else torch.cuda.get_device_name(device)
+    machine = describe_machine("torch", "transformers")
     setting = {
-        "machine": machine,
-        "device": device,
+        **machine,
+        "device": device if device == "cpu" else torch.cuda.get_device_name(device),
+        "threads": threads,
         "dtype": dtype_name,
         "compile": compiled,
         "rounds": rounds,
-        "torch": torch.__version__,
-        "transformers": transformers.__version__,
         "product_gigaflop_per_s": rate,
     }
-    print(f"{machine}, {dtype_name}, torch {torch.__version__}; large products: {rate:.0f} GFLOP/s\n")
+    print(f"{machine['processor']}, {threads} threads, {dtype_name}, {rate:.0f} GFLOP/s in large products\n")
     print(table(rows))
     if output is not None:
         output.write_text(json.dumps({"setting": setting, "works": rows, "seconds": times}, indent=1))
