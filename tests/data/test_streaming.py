@@ -56,6 +56,18 @@ def test_the_stream_yields_every_item_of_the_mapped_dataset_once(exported, worke
         assert_same_items(items, data)
 
 
+def test_a_large_table_takes_several_files_that_are_read_as_one(corpus, small_groups, monkeypatch, tmp_path):
+    monkeypatch.setattr(publishing_module, "_PARQUET_FILE_BYTES", 1200)
+    tables = corpus.build()
+    export_parquet(tables, tmp_path / "parquet")
+    files = sorted(path.name for path in (tmp_path / "parquet" / "videos").iterdir())
+    assert len(files) > 2
+    assert files[0] == f"videos-00000-of-{len(files):05d}.parquet"
+    stream = StreamingFeatureDataset(tmp_path / "parquet", "train", BUILDER)
+    assert {block.videos.file for block in stream._blocks} >= {0, 1}
+    assert_same_items(list(stream), FeatureDataset(tables["train"], tables["videos"], BUILDER))
+
+
 def test_shuffled_order_changes_with_the_epoch_and_repeats_with_it(exported):
     stream = StreamingFeatureDataset(exported[1], "train", BUILDER, shuffle=True)
 

@@ -51,3 +51,16 @@ class TestArguments:
         assert [name for name in own if f"    {name}: " not in VideoLightsTrainingArguments.__doc__] == []
         fields = {field.name: field for field in dataclasses.fields(VideoLightsTrainingArguments)}
         assert all(fields[name].metadata["help"] for name in own)
+
+
+@pytest.mark.parametrize(
+    ("has_accelerator", "use_cpu", "workers"), [(True, False, 2), (True, True, 0), (False, False, 0)]
+)
+def test_batches_are_read_in_the_background_where_there_is_an_accelerator(
+    monkeypatch, tmp_path, has_accelerator, use_cpu, workers
+):
+    monkeypatch.setattr("torch.accelerator.is_available", lambda: has_accelerator)
+    chosen = VideoLightsTrainingArguments(output_dir=str(tmp_path), use_cpu=use_cpu)
+    assert (chosen.dataloader_num_workers, chosen.dataloader_persistent_workers) == (workers, workers > 0)
+    asked = VideoLightsTrainingArguments(output_dir=str(tmp_path), use_cpu=use_cpu, dataloader_num_workers=1)
+    assert (asked.dataloader_num_workers, asked.dataloader_persistent_workers) == (1, False)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.utils.data import default_collate, get_worker_info
 
 from .labels import draw_generator
 
@@ -83,14 +84,19 @@ def collate_labels(labels: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tenso
     if _all_or_none(labels, "positive_clips"):
         pairs = max(len(row["positive_clips"]) for row in labels)
         for key in ("positive_clips", "negative_clips"):
-            collated[key] = torch.from_numpy(np.stack([np.resize(row[key], pairs) for row in labels]).astype(np.int64))
+            collated[key] = torch.from_numpy(np.stack([_repeated(row[key], pairs) for row in labels]))
     return collated
+
+
+def _repeated(clips: Any, length: int) -> np.ndarray:
+    clips = np.asarray(clips, dtype=np.int64)
+    return clips if len(clips) == length else np.resize(clips, length)
 
 
 def _float32(array: Any) -> np.ndarray:
     if isinstance(array, torch.Tensor):
         return array.float().numpy()
-    return np.asarray(array, dtype=np.float32)
+    return np.require(array, np.float32, ["C", "W"])
 
 
 def _pad(arrays: Sequence[Any], minimum: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -98,11 +104,24 @@ def _pad(arrays: Sequence[Any], minimum: int = 0) -> tuple[torch.Tensor, torch.T
     rows = [_float32(array) for array in arrays]
     lengths = np.array([len(row) for row in rows])
     longest = max(lengths.max(), minimum)
-    padded = np.empty((len(rows), longest, *rows[0].shape[1:]), dtype=np.float32)
-    for target, row in zip(padded, rows):
-        target[: len(row)] = row
-        target[len(row) :] = 0
-    return torch.from_numpy(padded), torch.from_numpy(np.arange(longest) < lengths[:, None])
+    padded = _stack([_with_zeros(row, longest) for row in rows])
+    return padded, torch.from_numpy(np.arange(longest) < lengths[:, None])
+
+
+def _stack(rows: Sequence[np.ndarray]) -> torch.Tensor:
+    if get_worker_info() is None:
+        # Numpy asks for large pages, of which a batch touches few.
+        return torch.from_numpy(np.stack(rows))
+    # It makes the batch in the memory from which the main process reads it.
+    return default_collate([torch.from_numpy(row) for row in rows])
+
+
+def _with_zeros(row: np.ndarray, length: int) -> np.ndarray:
+    if len(row) == length:
+        return row
+    padded = np.zeros((length, *row.shape[1:]), dtype=row.dtype)
+    padded[: len(row)] = row
+    return padded
 
 
 def _all_or_none(rows: Sequence[Mapping[str, Any]], key: str) -> bool:

@@ -116,7 +116,7 @@ class FeatureDataset(EpochCounter, TorchDataset):
         self.windows: list[QueryWindow] | None = None
         """The items, where long videos are seen in windows; else `None`: an item for each of `annotations`."""
         if windows:
-            self.windows = plan_query_windows(self._annotations.select_columns(list(COVERAGE_COLUMNS)), builder)
+            self.windows = plan_query_windows(RowReader(queries, COVERAGE_COLUMNS), builder)
 
     @classmethod
     def from_config(
@@ -166,7 +166,7 @@ class FeatureDataset(EpochCounter, TorchDataset):
     @property
     def annotations(self) -> list[dict[str, Any]]:
         """The annotation rows, whole, in the order of the items: the ground truth that metrics are computed against."""
-        return [row_to_annotation(row) for row in self._annotations]
+        return [row_to_annotation(row) for row in RowReader(self._annotations, self._annotations.column_names)]
 
     @property
     def is_labeled(self) -> bool:
@@ -199,7 +199,7 @@ class FeatureDataset(EpochCounter, TorchDataset):
 
 def _without_unseen(queries: Dataset, builder: ItemBuilder, split: str) -> Dataset:
     """Warn of moments that the model does not see, and leave out the training queries of which it sees none."""
-    coverage = MomentCoverage.of(queries.select_columns(list(COVERAGE_COLUMNS)), builder.max_video_length)
+    coverage = MomentCoverage.of(RowReader(queries, COVERAGE_COLUMNS), builder.max_video_length)
     warn_of_coverage({split: coverage})
     if not coverage.unseen or not builder.training:
         return queries

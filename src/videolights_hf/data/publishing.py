@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
@@ -17,6 +18,7 @@ from .provenance import cached_revisions, is_hub_id, write_backbone_checkpoints
 from .tables import AUDIO, QUERIES, TEXT_PREFIX, VIDEO_PREFIX, VIDEOS
 
 _PARQUET_GROUP_BYTES = 32 * 1024**2
+_PARQUET_FILE_BYTES = 512 * 1024**2
 
 _TEMPLATE = """\
 ---
@@ -78,9 +80,15 @@ def _splits(tables: Mapping[str, Dataset]) -> dict[str, Dataset]:
     return splits
 
 
-def _rows_per_group(table: Dataset) -> int:
+def _write_parquet(table: Dataset, folder: Path, name: str) -> None:
+    """Write a table as files of about `_PARQUET_FILE_BYTES`, which machines and workers can read apart."""
     bytes_per_row = max(1, table.data.nbytes // max(1, len(table.data)))
-    return max(1, _PARQUET_GROUP_BYTES // bytes_per_row)
+    count = max(1, min(len(table), math.ceil(bytes_per_row * len(table) / _PARQUET_FILE_BYTES)))
+    for index in range(count):
+        table.shard(count, index, contiguous=True).to_parquet(
+            folder / f"{name}-{index:05d}-of-{count:05d}.parquet",
+            batch_size=max(1, _PARQUET_GROUP_BYTES // bytes_per_row),
+        )
 
 
 def export_parquet(
@@ -93,8 +101,8 @@ def export_parquet(
 ) -> None:
     """Write the tables as Parquet files with a card, to be streamed, uploaded, or loaded with `datasets.load_dataset`.
 
-    `load_feature_dataset(folder)` reads them, and `StreamingFeatureDataset(folder, split)` streams them. The queries of a
-    split are in the order of their videos.
+    A table takes one file for each half gigabyte. `load_feature_dataset(folder)` reads them, and
+    `StreamingFeatureDataset(folder, split)` streams them. The queries of a split are in the order of their videos.
 
     Args:
         tables: What `build_feature_dataset` returned.
@@ -113,8 +121,7 @@ def export_parquet(
     for config, members in ((VIDEOS, {VIDEOS: tables[VIDEOS]}), (QUERIES, splits)):
         (folder / config).mkdir(parents=True)
         for name, table in members.items():
-            path = folder / config / f"{name}-00000-of-00001.parquet"
-            table.to_parquet(path, batch_size=_rows_per_group(table))
+            _write_parquet(table, folder / config, name)
     if backbone_checkpoints:
         write_backbone_checkpoints(folder, backbone_checkpoints)
     make_dataset_card(

@@ -11,6 +11,8 @@ import torch
 
 # Backbones disagree by a clip at a video's end; more than this many points to features of different videos.
 USUAL_LENGTH_DIFFERENCE = 2
+# More than a usual video has, and few enough that a long one takes little memory beside its features.
+_VALUES_AT_ONCE = 2**18
 
 
 def is_one_video(videos: Any) -> bool:
@@ -30,7 +32,7 @@ def l2_normalize(features: np.ndarray) -> np.ndarray:
         (..., D) float32. A row of zeros stays zero.
     """
     features = np.asarray(features, dtype=np.float32)
-    return (features / _divisors(features)).astype(np.float32, copy=False)
+    return (features / _divisors(features)[0]).astype(np.float32, copy=False)
 
 
 def temporal_channels(num_clips: int) -> np.ndarray:
@@ -73,8 +75,8 @@ def join_video_features(
     """
     rows = _checked_features(features, backbones, label, "clip")
     if audio is not None:
-        rows["audio"] = _checked_rows(audio, audio_dim, f"The audio features of {label}", "clip")
-    lengths = {name: len(found.features) for name, found in rows.items()}
+        rows["audio"] = _checked_matrix(audio, audio_dim, f"The audio features of {label}", "clip")
+    lengths = {name: len(found.rows) for name, found in rows.items()}
     shortest = min(lengths.values())
     if max(lengths.values()) - shortest > USUAL_LENGTH_DIFFERENCE:
         listed = ", ".join(f"{name} {length}" for name, length in lengths.items())
@@ -118,7 +120,7 @@ def join_text_features(
         ValueError: An encoder is missing or unknown; features are empty, of the wrong width, or not finite.
     """
     rows = _checked_features(features, backbones, label, "token")
-    shortest = min(len(found.features) for found in rows.values())
+    shortest = min(len(found.rows) for found in rows.values())
     if shortest > max_length:
         warnings.warn(
             f"The features of {label} have {shortest} tokens, the model reads {max_length}: the rest is cut off.",
@@ -234,7 +236,7 @@ def pad_rows(arrays: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
 
 def _checked_features(
     features: Mapping[str, Any], backbones: Sequence[Sequence], label: str, row: str
-) -> dict[str, _Rows]:
+) -> dict[str, _Matrix]:
     names = [name for name, _ in backbones]
     problems = [
         f"{kind}: {', '.join(found)}"
@@ -247,11 +249,12 @@ def _checked_features(
     if problems:
         raise ValueError(f"The features of {label} must come from {', '.join(names)} ({'; '.join(problems)}).")
     return {
-        name: _checked_rows(features[name], width, f"The {name} features of {label}", row) for name, width in backbones
+        name: _checked_matrix(features[name], width, f"The {name} features of {label}", row)
+        for name, width in backbones
     }
 
 
-def _checked_rows(features: Any, width: int, what: str, row: str) -> _Rows:
+def _checked_matrix(features: Any, width: int, what: str, row: str) -> _Matrix:
     """Features of `width` columns, or an error that begins with `what`; a row is a clip or a token."""
     array = np.asarray(features.detach().cpu().float() if hasattr(features, "detach") else features)
     if array.dtype.kind not in "fiu":
@@ -264,23 +267,38 @@ def _checked_rows(features: Any, width: int, what: str, row: str) -> _Rows:
         raise ValueError(
             f"{what} are {array.shape[1]} wide, expected {width}: they come from another model, or under a wrong name."
         )
-    # The cast turns float64 numbers beyond float32 into infinity, and such a row's norm is not finite either.
-    array = _float32(array)
-    divisors = _divisors(array)
-    bad = np.flatnonzero(~np.isfinite(divisors))
-    if len(bad):
+    return _Matrix(array, what, row)
+
+
+class _Matrix(NamedTuple):
+    """Features (L, D) of the right shape, what errors call them, and what a row is: a clip or a token."""
+
+    rows: np.ndarray
+    what: str
+    row: str
+
+    def check_finite(self, rows: np.ndarray) -> None:
+        """Check that some of the rows, as float32, hold nothing but numbers."""
+        if np.isfinite(rows).all():
+            return
+        # The cast turns float64 numbers beyond float32 into infinity.
+        with np.errstate(over="ignore"):
+            bad = np.flatnonzero(~np.isfinite(self.rows.astype(np.float32)).all(axis=1))
         raise ValueError(
-            f"{what} hold NaN or infinite values in {len(bad)} of {len(array)} rows, first in {row} {bad[0]}. Extract "
-            "them again."
+            f"{self.what} hold NaN or infinite values in {len(bad)} of {len(self.rows)} rows, first in {self.row} "
+            f"{bad[0]}. Extract them again."
         )
-    return _Rows(array, divisors)
 
-
-class _Rows(NamedTuple):
-    """Rows of features (L, D), and what each is divided by (L, 1)."""
-
-    features: np.ndarray
-    divisors: np.ndarray
+    def normalize_into(self, target: np.ndarray) -> None:
+        """Write the first rows, normalized, to `target`, and check them all."""
+        step = max(1, _VALUES_AT_ONCE // self.rows.shape[1])
+        for first in range(0, len(self.rows), step):
+            rows = _float32(self.rows[first : first + step])
+            divisors, is_finite = _divisors(rows)
+            if not is_finite:
+                self.check_finite(rows)
+            kept = target[first : first + step]
+            np.divide(rows[: len(kept)], divisors[: len(kept)], out=kept, casting="same_kind")
 
 
 def _float32(array: np.ndarray) -> np.ndarray:
@@ -293,23 +311,24 @@ def _float32(array: np.ndarray) -> np.ndarray:
         return array.astype(np.float32, copy=False)
 
 
-def _divisors(features: np.ndarray) -> np.ndarray:
-    """The norm of each row plus 1e-5: (..., D) float32 to (..., 1)."""
+def _divisors(rows: np.ndarray) -> tuple[np.ndarray, bool]:
+    """The norm of each row plus 1e-5, (..., D) float32 to (..., 1), and whether all squares are finite in float32."""
     with np.errstate(over="ignore"):
-        norms = np.linalg.norm(features, axis=-1, keepdims=True)
-    if not np.isfinite(norms).all():
+        norms = np.sqrt(np.add.reduce(np.square(rows), axis=-1, keepdims=True))
+    is_finite = bool(np.isfinite(norms).all())
+    if not is_finite:
         # Squares of float32 numbers above 1.8e19 overflow.
-        norms = np.linalg.norm(features.astype(np.float64), axis=-1, keepdims=True)
-    return norms + 1e-5
+        norms = np.linalg.norm(rows.astype(np.float64), axis=-1, keepdims=True)
+    return norms + 1e-5, is_finite
 
 
-def _normalized(parts: Sequence[_Rows], length: int, extra_columns: int = 0) -> np.ndarray:
+def _normalized(matrices: Sequence[_Matrix], length: int, extra_columns: int = 0) -> np.ndarray:
     """The first `length` rows of several features, normalized, side by side, and empty columns behind them."""
-    width = sum(part.features.shape[1] for part in parts)
+    width = sum(matrix.rows.shape[1] for matrix in matrices)
     joined = np.empty((length, width + extra_columns), dtype=np.float32)
     start = 0
-    for part in parts:
-        end = start + part.features.shape[1]
-        np.divide(part.features[:length], part.divisors[:length], out=joined[:, start:end], casting="same_kind")
+    for matrix in matrices:
+        end = start + matrix.rows.shape[1]
+        matrix.normalize_into(joined[:, start:end])
         start = end
     return joined

@@ -11,6 +11,8 @@ from transformers import IntervalStrategy, SchedulerType, TrainingArguments
 
 from ..inference.moments import MomentSelection
 
+_BY_DEVICE = -1
+
 
 @dataclass
 class VideoLightsTrainingArguments(TrainingArguments):
@@ -55,6 +57,8 @@ class VideoLightsTrainingArguments(TrainingArguments):
             device at every step, and because a loss that is not finite should stop the run.
         restore_callback_states_from_checkpoint: Resume with the remaining early-stopping patience.
         remove_unused_columns: Off, because the collator reads fields that the model does not take.
+        dataloader_num_workers: Processes that read and pad the next batches. By default two, which live on from epoch
+            to epoch, where there is an accelerator, and none elsewhere: on a CPU they would take it from the model.
 
     Raises:
         ValueError: A value is out of range, or two contradict each other.
@@ -112,6 +116,11 @@ class VideoLightsTrainingArguments(TrainingArguments):
         default=False, metadata={"help": "Hide from the collator what the model does not take."}
     )
 
+    dataloader_num_workers: int = field(
+        default=_BY_DEVICE,
+        metadata={"help": "Processes that read the next batches; by default 2 with an accelerator, else 0."},
+    )
+
     def __post_init__(self) -> None:
         self._check()
         if self.disable_tqdm is None:
@@ -123,6 +132,10 @@ class VideoLightsTrainingArguments(TrainingArguments):
         if not torch.accelerator.is_available():
             # Pinned memory serves copies to a device; without one torch warns at every loader.
             self.dataloader_pin_memory = False
+        if self.dataloader_num_workers == _BY_DEVICE:
+            self.dataloader_num_workers = 2 if torch.accelerator.is_available() and not self.use_cpu else 0
+            # Starting them takes longer than many an epoch.
+            self.dataloader_persistent_workers = self.dataloader_num_workers > 0
         super().__post_init__()
 
     @property
