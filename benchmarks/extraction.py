@@ -6,11 +6,13 @@
 With `--random full`, backbones have random weights and the public size, and so the same speed; `--random small` makes
 them small. `--made-up SECONDS` makes a video of 640 x 360 pixels at 30 frames per second. Each backbone is measured alone,
 then all together. In each round the networks run alone on pixels that are ready, in the batches and with the threads of
-the extraction, and then the videos are extracted. The JSON report gives for each run, as medians over the rounds,
+the extraction, before and after the videos are extracted. The JSON report gives for each run, as medians over the rounds,
 
 - `forward_clips_per_second`: clips that the networks alone encode per second;
 - `clips_per_second`: clips that are decoded, prepared and encoded by all backbones of the run per second;
-- `share_of_forward`: the second by the first;
+- `share_of_forward`: the second by the first, which a change of the machine's load between the two distorts;
+- `network_share`: the share of an extraction's wall time inside the networks. It does not show by how much decoding slows
+  these where cores are few;
 - `decoding_clips_per_second`: clips of which the frames that these backbones need are decoded per second, alone in one
   thread;
 - `forward_seconds`, `preparing_seconds`, `waiting_seconds`: the wall time of an extraction, inside the networks, in the
@@ -180,6 +182,7 @@ def extract(videos: Sequence[VideoSource], watches: Sequence[Stopwatch], encoder
         "clips": clips,
         "clips_per_second": clips / wall,
         "forward_seconds": forward,
+        "network_share": forward / wall,
         "preparing_seconds": inside - forward,
         "waiting_seconds": wall - inside,
         "cpu_seconds": time.process_time() - cpu,
@@ -195,9 +198,11 @@ def measure(
     list(encoder.encode(videos[:1]))
     found = []
     for _ in range(rounds):
-        forward = 1 / sum(watch.alone() for watch in watches)
         decoding = decoding_rate(videos, members, encoder.clip_length)
+        # Before and after, since the load of a machine changes.
+        before = sum(watch.alone() for watch in watches)
         row = extract(videos, watches, encoder)
+        forward = 2 / (before + sum(watch.alone() for watch in watches))
         row |= {
             "forward_clips_per_second": forward,
             "decoding_clips_per_second": decoding,
@@ -258,8 +263,8 @@ def main(
             },
         }
     print(json.dumps(report, indent=1))
-    columns = ("forward_clips_per_second", "clips_per_second", "share_of_forward", "decoding_clips_per_second",
-               "seconds_for_an_hour")  # fmt: skip
+    columns = ("forward_clips_per_second", "clips_per_second", "share_of_forward", "network_share",
+               "decoding_clips_per_second", "seconds_for_an_hour")  # fmt: skip
     print("\n| backbones |", " | ".join(column.replace("_", " ") for column in columns), "|")
     print("|---" * (len(columns) + 1) + "|")
     for name, row in report["runs"].items():

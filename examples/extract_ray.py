@@ -17,7 +17,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-import ray
 import torch
 import typer
 from tqdm.auto import tqdm
@@ -76,6 +75,10 @@ def main(
     clip_length: Annotated[float, typer.Option(help="Seconds per clip.")] = 2.0,
 ) -> None:
     """Extract features of videos on the workers of a Ray cluster."""
+    try:
+        import ray.data
+    except ImportError as error:
+        raise ImportError('This needs Ray: pip install "ray[data]".') from error
     found = find_videos(videos)
     checkpoints = parse_backbones(backbone)
     settings = ExtractionSettings(clip_length=clip_length, checkpoints=checkpoints, progress=False)

@@ -33,6 +33,7 @@ def test_each_backbone_is_measured_alone_and_all_together(tmp_path, capsys):
     for run in found["runs"].values():
         assert all(run[name] >= 0 for name in TIMES)
         wall = run["forward_seconds"] + run["preparing_seconds"] + run["waiting_seconds"]
+        assert run["network_share"] == pytest.approx(run["forward_seconds"] / wall, abs=0.05)
         assert wall == pytest.approx(run["clips"] / run["clips_per_second"], rel=0.1)
         assert run["share_of_forward"] == pytest.approx(
             run["clips_per_second"] / run["forward_clips_per_second"], rel=0.1, abs=0.002
