@@ -1,6 +1,6 @@
 """Measure data loading: milliseconds per sample and resident memory, for features of the size of QVHighlights'.
 
-    python benchmarks/data_loading.py [--videos 256] [--workers 0 --workers 2] [--dtype float16] [--epochs 4]
+    python -m benchmarks.data_loading [--videos 256] [--workers 0 --workers 2] [--dtype float16] [--epochs 4]
 
 Made-up features are written as archives, built into a feature dataset in a temporary folder, and read as in training:
 batches of 32 in random order, with labels and padding. For each number of workers it reports
@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import statistics
 import tempfile
 import time
@@ -27,6 +26,7 @@ import torch
 import typer
 from torch.utils.data import DataLoader
 
+from benchmarks.machine import describe_machine
 from videolights_hf.cli.terminal import errors_as_lines
 from videolights_hf.data import (
     BuildSettings,
@@ -146,12 +146,7 @@ def main(
     epochs: Annotated[int, typer.Option(min=2, help="Passes over the data.")] = 4,
 ) -> None:
     """Print a JSON report and a table."""
-    setting = {
-        **locals(),
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-    }
+    setting = {**locals(), **describe_machine("torch", "numpy", "datasets", "videolights-hf")}
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         build_tables(Path(folder), videos, backbones, dtype)
