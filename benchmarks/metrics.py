@@ -1,7 +1,7 @@
 """Time the metrics on a split of the size of QVHighlights val, in one process.
 
-    python benchmarks/metrics.py
-    python benchmarks/metrics.py --predictions PREDICTIONS.jsonl --ground-truth GROUND_TRUTH.jsonl
+    python -m benchmarks.metrics
+    python -m benchmarks.metrics --predictions PREDICTIONS.jsonl --ground-truth GROUND_TRUTH.jsonl
 
 Without files, makes 1,550 queries of 75 clips with ten predicted moments each. Prints the machine and, for each step,
 the median and the range over the repetitions, in seconds.
@@ -21,6 +21,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
+from benchmarks.machine import processor_name
 from videolights_hf.cli.terminal import errors_as_lines
 from videolights_hf.metrics import (
     clip_ratings,
@@ -72,12 +73,6 @@ def report(step: str, function: Callable[[], object], repetitions: int) -> None:
         function()
         times.append(time.perf_counter() - start)
     print(f"{step:<22} {statistics.median(times):8.3f} {min(times):8.3f} {max(times):8.3f}")
-
-
-def processor_name() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
 def main(
