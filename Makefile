@@ -38,7 +38,7 @@ $(VENV)/.done: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	# torch first and by its exact version, so that nothing later pulls another build of it.
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch==2.13.0
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[train,video,viz,published,onnx,serve,dev]"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[train,video,viz,published,onnx,serve,app,dev]"
 	touch $@
 
 $(VENV)/.docs: $(VENV)/.done

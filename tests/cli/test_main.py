@@ -174,7 +174,8 @@ def test_warnings_for_programmers_are_left_out():
 
 
 @pytest.mark.parametrize(
-    ("module", "extra"), [("datasets", "train"), ("yaml", "train"), ("av.codec", "video"), ("matplotlib", "viz")]
+    ("module", "extra"),
+    [("datasets", "train"), ("yaml", "train"), ("av.codec", "video"), ("matplotlib", "viz"), ("gradio", "app")],
 )
 def test_a_missing_third_party_is_answered_with_its_extra(module, extra):
     result = runner.invoke(failing_app(ModuleNotFoundError(f"No module named {module!r}", name=module)), ["run"])
@@ -186,7 +187,7 @@ def test_every_third_party_of_an_extra_is_known_to_messages():
     modules = {"pyyaml": "yaml"}
     for requirement in requires("videolights-hf"):
         name = re.match(r"[\w-]+", requirement)[0]
-        extra = re.search(r"extra == .(train|video|viz|onnx|serve)\b", requirement)
+        extra = re.search(r"extra == .(train|video|viz|onnx|serve|app)\b", requirement)
         if extra and name not in ("pillow", "videolights-hf"):
             assert EXTRA_OF_MODULE[modules.get(name, name)] == extra[1]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import re
@@ -80,7 +81,7 @@ def _prove(block: Block, folder: Path, namespace: dict[str, Any], shell: Shell) 
     if block.language == "python":
         # Line numbers of tracebacks are those of the page.
         code = compile("\n" * (block.line - 1) + block.code, block.page, "exec")
-        with contextlib.redirect_stdout(None):
+        with contextlib.redirect_stdout(io.StringIO()):
             exec(code, namespace)
     else:
         done = shell.run(block.code, folder)

@@ -18,7 +18,18 @@ DOCS = ROOT / "docs"
 PAGES = sorted(path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md"))
 # Read where they lie, in a checkout.
 OTHERS = ["README.md", "CONTRIBUTING.md", "MODEL_CARD.md", "CHANGELOG.md"]
-PACKAGES = ["", ".backbones", ".corpus", ".data", ".demo", ".deploy", ".extraction", ".metrics", ".reproduction"]
+PACKAGES = [
+    "",
+    ".app",
+    ".backbones",
+    ".corpus",
+    ".data",
+    ".demo",
+    ".deploy",
+    ".extraction",
+    ".metrics",
+    ".reproduction",
+]
 PACKAGES += [".results", ".training", ".visualization"]
 
 

@@ -23,7 +23,7 @@ from videolights_hf.cli.options import parse_backbones, parse_splits
 from videolights_hf.training import load_recipe
 
 PROGRAMS = frozenset({"bash", "cat", "cp", "curl", "docker", "git", "head", "ls", "mkdir", "mv", "pre-commit", "tail"})
-PROGRAMS |= frozenset({"python3", "source", "twine", "unzip", "zip"})
+PROGRAMS |= frozenset({"hf", "python3", "source", "twine", "unzip", "zip"})
 """Others that documents may use, and that are not looked into."""
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from ..common.loading import find_model
+from ..common.loading import find_model, no_bars_in_logs
 from ..video.sampling import FrameRequirement, Sampling
 
 Model = TypeVar("Model", bound=PreTrainedModel)
@@ -154,7 +154,8 @@ class ModelBackbone(FeatureBackbone, Generic[Model]):
 
     def save_pretrained(self, save_directory: str | os.PathLike) -> None:
         """See [`FeatureBackbone.save_pretrained`]."""
-        self.model.save_pretrained(save_directory)
+        with no_bars_in_logs():
+            self.model.save_pretrained(save_directory)
 
     @classmethod
     def from_pretrained(

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from . import plot
+from .app import app as app_command
 from .compare import compare
 from .convert import convert
 from .convert_slowfast import convert_slowfast
@@ -30,6 +31,7 @@ from .train import train
 
 COMMANDS: tuple[Callable[..., Any], ...] = (
     predict,
+    app_command,
     summarize,
     train,
     reproduce,

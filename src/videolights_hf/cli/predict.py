@@ -149,13 +149,9 @@ def predict(
 
 
 def _find(finder: Any, video: str, sentences: Sequence[str], options: dict[str, Any]) -> list[MomentResult]:
-    """The results of each sentence; without one, the highlights by generic sentences."""
-    from videolights_hf.inference.generic import GENERIC_QUERIES, combine_generic
+    from videolights_hf.inference.generic import answer_or_highlight
 
-    if sentences:
-        return finder(video, list(sentences), **options)
-    results = finder(video, list(GENERIC_QUERIES), **options)
-    return [combine_generic(results, options["top_k"])]
+    return answer_or_highlight(lambda asked: finder(video, asked, **options), sentences, options["top_k"])
 
 
 def _answer_all(

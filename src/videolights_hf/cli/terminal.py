@@ -29,6 +29,7 @@ EXTRA_OF_MODULE = {
     "onnxscript": "onnx",
     "fastapi": "serve",
     "uvicorn": "serve",
+    "gradio": "app",
 }
 """Which extra of the package installs a module."""
 
@@ -120,17 +121,15 @@ def quiet_transformers() -> Iterator[None]:
     """Silence transformers' warnings, which address programmers, and keep its progress bars out of logs and pipes."""
     from transformers.utils import logging
 
+    from videolights_hf.common.loading import no_bars_in_logs
+
     verbosity = logging.get_verbosity()
-    hide_bars = logging.is_progress_bar_enabled() and not sys.stderr.isatty()
     logging.set_verbosity_error()
-    if hide_bars:
-        logging.disable_progress_bar()
     try:
-        yield
+        with no_bars_in_logs():
+            yield
     finally:
         logging.set_verbosity(verbosity)
-        if hide_bars:
-            logging.enable_progress_bar()
 
 
 @contextlib.contextmanager

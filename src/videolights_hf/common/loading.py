@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import sys
 from collections.abc import Iterator
 from logging import Filter, LogRecord
 from pathlib import Path
@@ -57,7 +58,7 @@ def load_complete_model(
     try:
         _check_declared_sizes(PreTrainedConfig.get_config_dict(name, **hub_kwargs)[0], name)
         _announce_download(name, hub_kwargs)
-        with _without_report():
+        with _without_report(), no_bars_in_logs():
             loaded = model_class.from_pretrained(
                 name,
                 dtype=dtype or torch.float32,
@@ -231,6 +232,19 @@ class _ErrorsOnly(Filter):
 
 
 @contextlib.contextmanager
+def no_bars_in_logs() -> Iterator[None]:
+    """Keep the bars with which transformers loads and saves weights out of logs and pipes."""
+    hide = logging.is_progress_bar_enabled() and not sys.stderr.isatty()
+    if hide:
+        logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if hide:
+            logging.enable_progress_bar()
+
+
+@contextlib.contextmanager
 def _without_report() -> Iterator[None]:
     """Silence transformers' table of weights that do not fit, which the errors here replace."""
     logger = logging.get_logger("transformers.modeling_utils")
@@ -249,4 +263,4 @@ def _count(names: list[str]) -> str:
     return f"{len(names)} weight{'s' if len(names) > 1 else ''} ({shown})"
 
 
-__all__ = ["check_weights", "find_model", "load_complete_model", "load_config", "not_finite"]
+__all__ = ["check_weights", "find_model", "load_complete_model", "load_config", "no_bars_in_logs", "not_finite"]

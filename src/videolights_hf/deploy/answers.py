@@ -97,6 +97,22 @@ class ServiceSettings:
             raise ServiceError(404, "There is no such video file.")
         return resolved
 
+    def check_video(self, path: Path) -> None:
+        """Check that a file is a video of the allowed length.
+
+        Raises:
+            ServiceError: It is not.
+        """
+        try:
+            duration = VideoReader(path).metadata.duration
+        except VideoReadError as error:
+            raise _about_file(error, path) from error
+        if duration > 60 * self.max_minutes:
+            raise ServiceError(
+                413,
+                f"The video lasts {format_time(duration, decimals=0)}, and the server takes {self.max_minutes:g} minutes.",
+            )
+
     def check_url(self, url: str) -> str:
         """The address that a client named.
 
@@ -108,6 +124,11 @@ class ServiceSettings:
         if not (is_plain and any(url.startswith(prefix) for prefix in self.allow_url_prefixes)):
             raise ServiceError(403, "The server does not allow this address: upload the file.")
         return url
+
+
+def _about_file(error: VideoReadError, path: Path) -> ServiceError:
+    """What is wrong with a file, without where the server keeps it."""
+    return ServiceError(422, str(error).replace(str(path), "The file").replace(path.name, "The file"))
 
 
 class AnswerService:
@@ -155,13 +176,17 @@ class AnswerService:
             with self._lock:
                 self._in_flight -= 1
 
-    def add(self, path: Path) -> dict[str, Any]:
+    def add(self, path: Path, on_progress: Callable[[float], None] | None = None) -> dict[str, Any]:
         """Encode a video file and keep it: its id, duration, clip length and number of clips.
+
+        Args:
+            path: The file.
+            on_progress: Called in the worker's thread with the part that is done, up to 1.
 
         Raises:
             ServiceError: It is no video, or too long, or encoding takes too long.
         """
-        video = self._run(lambda: self._encode(path))
+        video = self._run(lambda: self._encode(path, on_progress))
         key = secrets.token_urlsafe(12)
         with self._lock:
             self._videos[key] = video
@@ -209,20 +234,12 @@ class AnswerService:
         """Take no more work, and end when the present piece is done."""
         self._worker.shutdown(wait=False, cancel_futures=True)
 
-    def _encode(self, path: Path) -> VideoFeatures:
+    def _encode(self, path: Path, on_progress: Callable[[float], None] | None) -> VideoFeatures:
+        self.settings.check_video(path)
         try:
-            duration = VideoReader(path).metadata.duration
-            if duration > 60 * self.settings.max_minutes:
-                raise ServiceError(
-                    413,
-                    f"The video lasts {format_time(duration, decimals=0)}, and the server takes "
-                    f"{self.settings.max_minutes:g} minutes.",
-                )
-            return self._pipeline.processor.encode_video(path)
+            return self._pipeline.processor.encode_video(path, **({"on_progress": on_progress} if on_progress else {}))
         except VideoReadError as error:
-            # Where the server keeps its files is its own business.
-            message = str(error).replace(str(path), "The file").replace(path.name, "The file")
-            raise ServiceError(422, message) from error
+            raise _about_file(error, path) from error
 
     def _run(self, work: Callable[[], _Result]) -> _Result:
         future: Future[_Result] = self._worker.submit(work)

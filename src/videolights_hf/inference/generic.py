@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -22,6 +22,21 @@ GENERIC_NAME = "highlights"
 # This part of a video is highlights.
 HIGHLIGHT_SHARE = 0.2
 _DECIMALS = 4
+
+
+def answer_or_highlight(
+    ask: Callable[[list[str]], list[MomentResult]], sentences: Sequence[str], top_k: int | None = None
+) -> list[MomentResult]:
+    """The results for each sentence; without one, the highlights by the generic sentences.
+
+    Args:
+        ask: Gives the results of a video for sentences.
+        sentences: What to look for.
+        top_k: Keep at most this many highlights.
+    """
+    if sentences:
+        return ask(list(sentences))
+    return [combine_generic(ask(list(GENERIC_QUERIES)), top_k)]
 
 
 def combine_generic(results: Sequence[MomentResult], top_k: int | None = None) -> MomentResult:
@@ -110,4 +125,4 @@ def choose_summary(result: MomentResult, length: float) -> list[tuple[float, flo
     return pieces
 
 
-__all__ = ["GENERIC_NAME", "GENERIC_QUERIES", "choose_summary", "combine_generic"]
+__all__ = ["GENERIC_NAME", "GENERIC_QUERIES", "answer_or_highlight", "choose_summary", "combine_generic"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from numbers import Real
 from typing import Any, Literal
 
@@ -193,13 +193,20 @@ class VideoLightsProcessor(SavedProcessor):
         """Where each backbone is loaded from."""
         return self._backbones.checkpoints
 
-    def encode_video(self, video: VideoInput, fps: float | None = None, show_progress: bool = False) -> VideoFeatures:
+    def encode_video(
+        self,
+        video: VideoInput,
+        fps: float | None = None,
+        show_progress: bool = False,
+        on_progress: Callable[[float], None] | None = None,
+    ) -> VideoFeatures:
         """Features of a raw video from every video backbone, in one decoding pass.
 
         Args:
             video: Path, binary file object, array (T, H, W, 3) of RGB uint8, or list of PIL images.
             fps: Frames per second of an array or list.
             show_progress: Show a progress bar over the clips.
+            on_progress: Called with the part that is done, up to 1, after each batch of clips.
 
         Returns:
             The features, not normalized, with the video's duration.
@@ -217,7 +224,7 @@ class VideoLightsProcessor(SavedProcessor):
         duration = reader.metadata.duration
         total = sum(count_clips(backbone.requirement, duration, self.clip_length) for backbone in backbones)
         with logging.tqdm(total=total, unit="clip", desc="Encoding video", disable=not show_progress) as progress:
-            (result,) = encoder.encode([reader], on_progress=progress.update)
+            (result,) = encoder.encode([reader], on_progress=_both(progress.update, on_progress, total))
         if isinstance(result, Exception):
             raise result
         return result.with_shared_clips() if result.clip_length < self.clip_length else result
@@ -364,6 +371,22 @@ def _check_backbones(field: str, backbones: Any) -> None:
         is_pair = isinstance(pair, Sequence) and len(pair) == 2 and isinstance(pair[0], str)
         if not is_pair or not isinstance(pair[1], int) or pair[1] < 1:
             raise ValueError(f"`{field}` holds {pair!r}: it lists pairs of name and width, such as ['clip', 512].")
+
+
+def _both(
+    update: Callable[[int], Any], on_progress: Callable[[float], None] | None, total: int
+) -> Callable[[int], None]:
+    """What counts clips for a bar, and also reports the part that is done."""
+    done = 0
+
+    def report(num_clips: int) -> None:
+        nonlocal done
+        done += num_clips
+        update(num_clips)
+        if on_progress is not None:
+            on_progress(min(done / max(total, 1), 1.0))
+
+    return report
 
 
 __all__ = ["VideoLightsProcessor"]

@@ -10,7 +10,7 @@ from torch import nn
 from transformers import PreTrainedModel
 from transformers import initialization as init
 
-from ..common.loading import check_weights
+from ..common.loading import check_weights, no_bars_in_logs
 from ..hub.card import load_or_make_model_card
 from ..hub.code import auto_map, write_code
 from ..hub.push import UPLOAD_ARGUMENTS, push_saved_folder
@@ -91,7 +91,10 @@ class DetectorPreTrainedModel(PreTrainedModel):
             OSError: The model does not exist, or weights are missing, have other shapes, or hold NaN or infinity.
         """
         # With `output_loading_info`, which the signature does not tell, this is a pair.
-        loaded: Any = super().from_pretrained(pretrained_model_name_or_path, *args, output_loading_info=True, **kwargs)
+        with no_bars_in_logs():
+            loaded: Any = super().from_pretrained(
+                pretrained_model_name_or_path, *args, output_loading_info=True, **kwargs
+            )
         model, info = loaded
         checked = {**info, "missing_keys": set()} if allow_missing else info
         check_weights(model, checked, str(pretrained_model_name_or_path))
@@ -127,7 +130,8 @@ class DetectorPreTrainedModel(PreTrainedModel):
             del self.config.auto_map
         # Transformers empties the dictionary that it saves.
         weights = dict(state_dict) if push_to_hub and state_dict is not None else state_dict
-        super().save_pretrained(save_directory, is_main_process, weights, **kwargs)
+        with no_bars_in_logs():
+            super().save_pretrained(save_directory, is_main_process, weights, **kwargs)
         if include_code and is_main_process:
             write_code(Path(save_directory), self.config.model_type)
         if push_to_hub and is_main_process:

@@ -11,7 +11,7 @@ from ..common.files import write_json
 from ..visualization.saving import PICTURE_FORMATS
 from .answers import VideoAnswers
 from .captions import write_vtt
-from .films import write_best
+from .films import write_best, write_cut_archive
 from .page import write_page
 from .pictures import write_gif, write_plot
 from .tables import write_csv
@@ -45,4 +45,5 @@ FORMATS: Mapping[str, Format] = {
     "vtt": Format(write_vtt, ".vtt"),
     "gif": Format(write_gif, ".gif", (".gif",)),
     "reel": Format(write_best, ".mp4", (".mp4",)),
+    "cuts": Format(write_cut_archive, ".zip", (".zip",)),
 }

@@ -10,13 +10,11 @@ import os
 import re
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 from ..common.files import write_text
-from ..inference.highlights import find_highlights
-from ..inference.moments import MomentResult
-from .answers import VideoAnswers, sure_moments, video_beside
+from .answers import VideoAnswers, video_beside
+from .picture import picture_data, picture_script, picture_style
 
 # A page holds a third more than the video, and browsers keep all of it in memory.
 LARGEST_EMBEDDED_MEGABYTES = 200
@@ -36,30 +34,19 @@ def write_page(answers: VideoAnswers, path: Path, embed: bool = False) -> None:
     # A file name may hold bytes that are no text.
     beside = quote(os.fsencode(video_beside(answers, path)))
     source = _embedded(answers.file) if embed or answers.path is not None else beside
-    data = {"predictions": [_prediction(result) for result in answers.predictions]}
     page = (files(__package__) / "page.html").read_text(encoding="utf-8")
     fields = {
         "title": html.escape(answers.title),
         "model": html.escape(answers.model),
         "video": html.escape(source),
         # No text of a user can end the script.
-        "data": json.dumps(data, allow_nan=False).replace("<", "\\u003c"),
+        "data": json.dumps(picture_data(answers), allow_nan=False).replace("<", "\\u003c"),
+        "style": picture_style(),
+        "script": picture_script(),
     }
     # All in one pass, since a title may look like a field.
     page = re.sub(r"{{(\w+)}}", lambda mark: fields[mark[1]], page)
     write_text(path, page, errors="replace")
-
-
-def _prediction(result: MomentResult) -> dict[str, Any]:
-    return {
-        "query": result["query"],
-        "duration": result["duration"],
-        "clip_length": result["clip_length"],
-        "saliency": result["saliency"],
-        "moments": sure_moments(result),
-        "highlights": find_highlights(result),
-        "low": bool(result["moments"]) and not sure_moments(result),
-    }
 
 
 def _embedded(video: str) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from ..common.files import write_json, write_text
 from ..inference.moments import Moment
@@ -53,7 +55,7 @@ def write_otio(answers: VideoAnswers, path: Path) -> None:
         **_schema("ExternalReference.1"),
         "available_range": _time_range(0, round(duration * rate), rate),
         "available_image_bounds": None,
-        "target_url": Path(answers.file).absolute().as_uri(),
+        "target_url": _address(answers),
     }
     tracks = [
         {
@@ -65,6 +67,11 @@ def write_otio(answers: VideoAnswers, path: Path) -> None:
     ]
     stack = {**_item("Stack.1", "tracks"), "children": tracks}
     write_json(path, {**_schema("Timeline.1", answers.title), "global_start_time": None, "tracks": stack})
+
+
+def _address(answers: VideoAnswers) -> str:
+    """Where the video is; of one that was only passed through, its name alone."""
+    return Path(answers.file).absolute().as_uri() if answers.path is None else quote(os.fsencode(answers.title))
 
 
 def frame_rate(video: str) -> float:
