@@ -31,7 +31,7 @@ PAGES = [
     *sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md")),
     *sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "examples").glob("*.ipynb")),
 ]
-SLOW = {"docs/figures.md"}
+SLOW = {"docs/faq.md", "docs/figures.md", "docs/own-data.md", "examples/moment_search.ipynb"}
 RECIPE_KEYS = {"extends", "data", "model", "training"}
 
 
@@ -185,6 +185,8 @@ done
         ("python examples/demo.py --vidio x", "--vidio"),
         ("python examples/none.py", "no script"),
         ("python -m none", "'none'"),
+        ("python -m benchmarks.speed --nothing", "--nothing"),
+        ("python -m benchmarks.fuzz --nothing", "--nothing"),
         ("python benchmarks/learning_curve.py trane", "trane"),
         ("accelerate launch --multi_cpu examples/train.py", "--multi_cpu"),
         ("accelerate launch -m videolights_hf train --recipee x", "--recipee"),

@@ -98,7 +98,8 @@ def _check_module(arguments: Sequence[str]) -> None:
     if name == "videolights_hf":
         _parse(_package_command(), rest)
     elif name.startswith("benchmarks"):
-        _check_script(f"{name.replace('.', '/')}/__main__.py", rest)
+        path = name.replace(".", "/")
+        _check_script(f"{path}.py" if (ROOT / f"{path}.py").is_file() else f"{path}/__main__.py", rest)
     elif name not in {"build", "http.server", "pip", "pytest", "venv", "zipfile"}:
         raise ValueError(f"{name!r} is not a module that documents run")
 
