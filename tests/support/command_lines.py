@@ -98,8 +98,7 @@ def _check_module(arguments: Sequence[str]) -> None:
     if name == "videolights_hf":
         _parse(_package_command(), rest)
     elif name.startswith("benchmarks"):
-        path = name.replace(".", "/")
-        _check_script(f"{path}.py" if (ROOT / f"{path}.py").is_file() else f"{path}/__main__.py", rest)
+        _check_program(name, rest)
     elif name not in {"build", "http.server", "pip", "pytest", "venv", "zipfile"}:
         raise ValueError(f"{name!r} is not a module that documents run")
 
@@ -107,7 +106,11 @@ def _check_module(arguments: Sequence[str]) -> None:
 def _check_script(path: str, arguments: Sequence[str]) -> None:
     if not (ROOT / path).is_file():
         raise ValueError(f"there is no script {path}")
-    command, before = _script_command(path)
+    _check_program(path, arguments)
+
+
+def _check_program(program: str, arguments: Sequence[str]) -> None:
+    command, before = _command_of(program)
     _parse(command, [*before, *arguments])
 
 
@@ -132,8 +135,8 @@ def _package_command() -> Any:
 
 
 @functools.cache
-def _script_command(path: str) -> tuple[Any, tuple[str, ...]]:
-    """The command of a script, and the arguments that it puts before its own."""
+def _command_of(program: str) -> tuple[Any, tuple[str, ...]]:
+    """The command of a script or module, and the arguments that it puts before its own."""
     found: list[tuple[Any, tuple[str, ...]]] = []
 
     def take_function(function: Callable[..., Any]) -> None:
@@ -147,12 +150,15 @@ def _script_command(path: str) -> tuple[Any, tuple[str, ...]]:
     with (
         mock.patch.object(typer, "run", take_function),
         mock.patch.object(typer.Typer, "__call__", take_application),
-        mock.patch.object(sys, "argv", [path]),
+        mock.patch.object(sys, "argv", [program]),
     ):
-        if path.endswith("/__main__.py"):
-            runpy.run_module(path.removesuffix("/__main__.py").replace("/", "."), run_name="__main__")
-        else:
-            runpy.run_path(str(ROOT / path), run_name="__main__")
+        try:
+            if program.endswith(".py"):
+                runpy.run_path(str(ROOT / program), run_name="__main__")
+            else:
+                runpy.run_module(program, run_name="__main__")
+        except ImportError as error:
+            raise ValueError(f"{program} does not start this way: {error}") from error
     return found[0]
 
 
