@@ -237,7 +237,8 @@ class AnswerService:
     def _encode(self, path: Path, on_progress: Callable[[float], None] | None) -> VideoFeatures:
         self.settings.check_video(path)
         try:
-            return self._pipeline.processor.encode_video(path, **({"on_progress": on_progress} if on_progress else {}))
+            encode = self._pipeline.processor.encode_video
+            return encode(path) if on_progress is None else encode(path, on_progress=on_progress)
         except VideoReadError as error:
             raise _about_file(error, path) from error
 
