@@ -128,7 +128,7 @@ def spoil_arrays(path: Path, rng: random.Random) -> None:
         lambda: array[None],
         lambda: np.full(array.shape, 1e39),
         lambda: np.full(array.shape, np.nan, np.float32),
-        lambda: array.astype(complex),
+        lambda: np.zeros(array.shape, complex),
         lambda: array.astype(str),
         lambda: np.asarray(None, dtype=object),
         lambda: np.zeros((10_000, 10_000), np.uint8),

@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 from datasets import Dataset, DatasetDict
@@ -55,6 +57,13 @@ def test_a_cell_that_does_not_hold_what_it_declares_is_refused(cell):
         decode_array(cell)
 
 
+# All that a table's state has, but no file of rows.
+NO_FILES = json.dumps(
+    {"_data_files": [], "_fingerprint": "0", "_format_columns": None, "_format_kwargs": {}, "_format_type": None}
+    | {"_output_all_columns": False, "_split": None}
+)
+
+
 @pytest.mark.parametrize(
     ("file", "content"),
     [
@@ -62,6 +71,7 @@ def test_a_cell_that_does_not_hold_what_it_declares_is_refused(cell):
         ("dataset_dict.json", "[" * 100_000),
         ("dataset_dict.json", '{"splits": 5}'),
         ("train/state.json", "[]"),
+        ("train/state.json", NO_FILES),
         ("train/state.json", "{}"),
         ("videos/dataset_info.json", "[]"),
         ("train/data-00000-of-00001.arrow", "cut"),

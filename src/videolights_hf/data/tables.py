@@ -141,8 +141,8 @@ def load_feature_dataset(path: str | os.PathLike, **kwargs: Any) -> DatasetDict:
 def _load_folder(path: str | os.PathLike) -> DatasetDict:
     try:
         tables = load_from_disk(os.fspath(path))
-    except (KeyError, TypeError, AttributeError, ValueError, OSError, RecursionError, pa.ArrowException) as error:
-        # `datasets` looks into its JSON files without checking what kind of values they hold.
+    except (LookupError, TypeError, AttributeError, ValueError, OSError, RecursionError, pa.ArrowException) as error:
+        # `datasets` looks into its JSON files without checking what kind of values they hold, and how many.
         raise ValueError(
             f"{path} cannot be read as a feature dataset ({type(error).__name__}: {error}). Build it again."
         ) from error

@@ -101,8 +101,12 @@ class Attention(AttentionBase):
             projected_key, projected_value = project_together(key, self.k_proj, self.v_proj)
         else:
             projected_query, projected_key, projected_value = self.q_proj(query), self.k_proj(key), self.v_proj(value)
-        heads = (self.split_heads(states) for states in (projected_query, projected_key, projected_value))
-        return self.attend(*heads, attention_mask)
+        return self.attend(
+            self.split_heads(projected_query),
+            self.split_heads(projected_key),
+            self.split_heads(projected_value),
+            attention_mask,
+        )
 
 
 __all__ = ["Attention", "AttentionBase"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import nn
@@ -106,7 +106,9 @@ class AnchorCrossAttention(AttentionBase):
         """What the attentions of all layers make of the memory (B, L, D), in two matrix products."""
         layers = [layer for attention in attentions for layer in (attention.k_content_proj, attention.v_proj)]
         projected = project_together(memory.states, *layers)
-        places = project_together(memory.position, *(attention.k_position_proj for attention in attentions))
+        # Clips always have positions.
+        position = cast("torch.Tensor", memory.position)
+        places = project_together(position, *(attention.k_position_proj for attention in attentions))
         return [ProjectedMemory(*parts) for parts in zip(projected[::2], places, projected[1::2], strict=True)]
 
 
@@ -166,7 +168,8 @@ class AnchorDecoder(nn.Module):
         """
         mask = memory.attention_mask(self.config, anchors)
         queries = memory.states.new_zeros(*anchors.shape[:2], self.config.hidden_size)
-        projected = AnchorCrossAttention.project_memory([layer.cross_attn for layer in self.layers], memory)
+        attentions = [cast("AnchorDecoderLayer", layer).cross_attn for layer in self.layers]
+        projected = AnchorCrossAttention.project_memory(attentions, memory)
         states, all_anchors = [], [anchors]
         self_attentions: tuple[torch.Tensor | None, ...] = ()
         cross_attentions: tuple[torch.Tensor | None, ...] = ()

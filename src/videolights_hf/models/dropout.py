@@ -178,7 +178,7 @@ class DropAddNorm(nn.LayerNorm):
         super().__init__(size)
         self.p = p
 
-    def forward(self, residual: torch.Tensor, update: torch.Tensor) -> torch.Tensor:
+    def forward(self, residual: torch.Tensor, update: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
         """`norm(residual + dropout(update))` of (..., D) tensors."""
         if self.training and drops_by_bits(update, self.p):
             return _DropAddNorm.apply(residual, update, self.weight, self.bias, self.eps, self.p)

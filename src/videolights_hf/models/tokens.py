@@ -40,7 +40,11 @@ class Tokens(NamedTuple):
 
     def for_batch(self, size: int) -> Tokens:
         """The same tokens for a batch of this size, if they are of one sample."""
-        return Tokens(*(None if rows is None else rows.expand(size, *rows.shape[1:]) for rows in self))
+
+        def expanded(rows: torch.Tensor | None) -> torch.Tensor | None:
+            return None if rows is None else rows.expand(size, *rows.shape[1:])
+
+        return Tokens(self.states.expand(size, -1, -1), expanded(self.position), expanded(self.valid))
 
     def then(self, other: Tokens) -> Tokens:
         """These tokens followed by others of the same batch."""
