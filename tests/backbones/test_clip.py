@@ -177,6 +177,14 @@ def test_a_tokenizer_that_cannot_be_used_is_named(clip, monkeypatch):
         clip.encode_text(SENTENCES)
 
 
+def test_tokens_that_the_model_does_not_have_are_refused(clip, monkeypatch):
+    tokens = clip.tokenize(SENTENCES)
+    tokens["input_ids"] = tokens["input_ids"] + 1_000_000
+    monkeypatch.setattr(clip, "tokenize", lambda sentences: tokens)
+    with pytest.raises(ValueError, match=r"The tokenizer of clip gives tokens that the model does not have"):
+        clip.encode_text(SENTENCES)
+
+
 def test_without_pillow_sentences_are_encoded_and_frames_name_the_extra(clip, frames, tmp_path, monkeypatch):
     def fail(*_, **__):
         raise ImportError("CLIPImageProcessorPil requires the PIL library")

@@ -51,7 +51,14 @@ def integers():
     return file.getvalue()
 
 
-@pytest.mark.parametrize("content", [b"", b"no archive", pickled(), compressed(), integers()])
+def sampled_by_number():
+    file = io.BytesIO()
+    rest = {"duration": 10.0, "clip_length": 2.0, "frame_sampling": "1.5"}
+    np.savez(file, **{"features/clip": np.zeros((5, 8), np.float32), **rest})
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("content", [b"", b"no archive", pickled(), compressed(), integers(), sampled_by_number()])
 def test_other_files_are_refused_in_one_line(tmp_path, content):
     (tmp_path / "x.npz").write_bytes(content)
     with pytest.raises(ValueError, match=r"x\.npz cannot be read as the features of a video") as error:

@@ -224,6 +224,16 @@ def test_an_archive_without_one_checkpoint_is_refused(tmp_path):
             pass
 
 
+@pytest.mark.parametrize("part", [b"PK\x01\x02", CONTENT[:8]], ids=["directory", "content"])
+def test_a_damaged_archive_is_refused(tmp_path, part):
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.writestr("a.ckpt", CONTENT)
+    data = (tmp_path / "x.zip").read_bytes()
+    (tmp_path / "x.zip").write_bytes(data.replace(part, bytes(len(part)), 1))
+    with pytest.raises(ValueError, match=r"is damaged .*: download it again"), unpacked_checkpoint(tmp_path / "x.zip"):
+        pass
+
+
 def test_a_member_that_declares_too_much_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr("videolights_hf.convert.published.MAX_CHECKPOINT_BYTES", 10)
     with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:

@@ -23,6 +23,12 @@ VARIANTS = {
 }
 
 
+def drop_batch_size(path):
+    state = json.loads(path.read_text())
+    del state["train_batch_size"]
+    path.write_text(json.dumps(state))
+
+
 class StopError(Exception):
     pass
 
@@ -193,6 +199,7 @@ class TestChoiceOfCheckpoint:
         [
             (lambda folder: (folder / "trainer_state.json").write_text('{"global_st'), "cut off"),
             (lambda folder: (folder / "trainer_state.json").write_text("[]"), "not that of a trainer"),
+            (lambda folder: drop_batch_size(folder / "trainer_state.json"), "not that of a trainer"),
             (lambda folder: (folder / "trainer_state.json").unlink(), "no trainer_state.json"),
             (lambda folder: (folder / "model.safetensors").unlink(), "no model.safetensors"),
             (lambda folder: (folder / "optimizer.pt").unlink(), "no optimizer.pt"),

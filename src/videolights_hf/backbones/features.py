@@ -117,11 +117,14 @@ def _read(path: str | os.PathLike) -> dict[str, Any]:
         for name, array in features.items():
             if array.ndim != 2 or array.dtype.kind != "f" or 0 in array.shape:
                 raise ValueError(f"the features of {name} are {array.dtype} of shape {array.shape}")
+        sampling = json.loads(str(arrays["frame_sampling"]))
+        if not isinstance(sampling, dict) or not all(isinstance(value, str) for value in sampling.values()):
+            raise ValueError(f"its frame_sampling is {sampling!r}")
         return {
             "features": features,
             "duration": float(arrays["duration"]),
             "clip_length": float(arrays["clip_length"]),
-            "frame_sampling": json.loads(str(arrays["frame_sampling"])),
+            "frame_sampling": sampling,
         }
 
 

@@ -101,7 +101,7 @@ class ImageTextBackbone(ModelBackbone[Model]):
         features = []
         for batch in iterate_batches([self.prepare_sentence(sentence) for sentence in sentences], self.batch_size):
             tokens = self._usable_tokens(batch).to(self.model.device)
-            states = self.token_features(tokens).float().cpu().numpy()
+            states = self._known_token_features(tokens).float().cpu().numpy()
             lengths = tokens["attention_mask"].sum(dim=1).tolist()
             features += [state[:length] for state, length in zip(states, lengths, strict=True)]
         return features
@@ -125,6 +125,15 @@ class ImageTextBackbone(ModelBackbone[Model]):
         except (TypeError, AttributeError, LookupError, ArithmeticError) as error:
             raise ValueError(
                 f"The tokenizer of {self.name} cannot be used ({type(error).__name__}: {error}): its files are damaged."
+            ) from error
+
+    def _known_token_features(self, tokens: BatchEncoding) -> torch.Tensor:
+        try:
+            return self.token_features(tokens)
+        except IndexError as error:
+            raise ValueError(
+                f"The tokenizer of {self.name} gives tokens that the model does not have ({error}): its files are "
+                "damaged, or of another model."
             ) from error
 
     def _warn_if_too_long(self, sentences: list[str]) -> None:

@@ -101,14 +101,13 @@ class SimilarityBackbone(ImageTextBackbone[PreTrainedModel]):
         """
         features: list[np.ndarray] = []
         for batch in iterate_batches(list(sentences), self.batch_size):
-            self._warn_if_too_long(batch)
             features += [embedding[None] for embedding in self._embed_text(batch)]
         return features
 
     @torch.inference_mode()
     def _embed_text(self, sentences: list[str]) -> np.ndarray:
-        tokens = self.tokenize(sentences).to(self.model.device)
-        return self.token_features(tokens)[:, 0].float().cpu().numpy()
+        tokens = self._usable_tokens(sentences).to(self.model.device)
+        return self._known_token_features(tokens)[:, 0].float().cpu().numpy()
 
 
 def _pooled(output: torch.Tensor) -> torch.Tensor:

@@ -8,6 +8,7 @@ import shutil
 import tarfile
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -213,13 +214,13 @@ def unpacked_checkpoint(path: str | os.PathLike) -> Iterator[Path]:
 
     Raises:
         FileNotFoundError: The file does not exist.
-        ValueError: An archive holds no `.ckpt`, several, or one that is too large.
+        ValueError: An archive is damaged, or holds no `.ckpt`, several, or one that is too large.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"There is no checkpoint file {path}.")
     if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
+        with _opened_zip(path) as archive:
             # A torch file is a zip archive itself.
             if any(name.endswith("data.pkl") for name in archive.namelist()):
                 yield path
@@ -238,6 +239,14 @@ def unpacked_checkpoint(path: str | os.PathLike) -> Iterator[Path]:
         yield path
 
 
+def _opened_zip(path: Path) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(path)
+    # `is_zipfile` looks at the end of a file alone.
+    except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError) as error:
+        raise ValueError(f"{path} is damaged ({error}): download it again.") from error
+
+
 def _only_checkpoint(path: Path, sizes: Mapping[str, int]) -> str:
     found = [name for name in sizes if name.endswith(".ckpt")]
     # `model_latest.ckpt` is written beside the best one.
@@ -254,8 +263,11 @@ def _only_checkpoint(path: Path, sizes: Mapping[str, int]) -> str:
 def _copied(member: IO[bytes]) -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder, "model.ckpt")
-        with copy.open("wb") as file:
-            shutil.copyfileobj(member, file)
+        try:
+            with copy.open("wb") as file:
+                shutil.copyfileobj(member, file)
+        except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError) as error:
+            raise ValueError(f"The archive of the checkpoint is damaged ({error}): download it again.") from error
         yield copy
 
 

@@ -32,6 +32,7 @@ _STATE_KINDS: dict[str, type | tuple[type, ...]] = {
     "global_step": int,
     "epoch": (int, float),
     "max_steps": int,
+    "train_batch_size": int,
     "log_history": list,
     "stateful_callbacks": dict,
 }
