@@ -190,7 +190,7 @@ def test_limits_are_told_in_words(detectors):
 
 def test_a_model_that_is_not_there_is_said_in_words_and_others_go_on(detectors):
     def fail():
-        raise OSError("We couldn't connect to the Hub to load /root/secret")
+        raise OSError("We couldn't connect to the Hub to load /srv/secret")
 
     actions = Actions(AppSettings(), Detector("zero-shot", fail), detectors[1])
     try:
