@@ -83,3 +83,12 @@ def test_a_compiled_training_step_is_one_graph(monkeypatch):
     torch.testing.assert_close(loss, expected)
     for name, gradient in gradients.items():
         torch.testing.assert_close(model.get_parameter(name).grad, gradient, msg=name)
+
+
+def test_compiles_for_several_numbers_of_moments():
+    program = torch.compile(match_by_program, fullgraph=True, dynamic=True)
+    generator = torch.Generator().manual_seed(0)
+    for num_moments in (2, 3):
+        costs = torch.randn(2, 3, 4, num_moments, generator=generator)
+        span_mask = torch.ones(3, num_moments, dtype=torch.bool)
+        assert torch.equal(program(costs, span_mask), match_on_host(costs, span_mask))

@@ -96,6 +96,9 @@ def match_by_program(costs: torch.Tensor, span_mask: torch.Tensor) -> torch.Tens
         (layers, B, K) long: the query matched to each moment, -1 for padding and for moments beyond M.
     """
     num_layers, _, num_queries, num_moments = costs.shape
+    if torch.compiler.is_compiling():
+        # A plain number, also where shapes are symbols: the compiler cannot index by powers of those.
+        num_moments = next(number for number in range(MAX_PROGRAM_MOMENTS + 1) if number == num_moments)
     rest = _sets_without(num_moments, costs.device)
     # The last column of costs is that of taking none.
     costs = nn.functional.pad(costs, (0, 1)).flatten(0, 1)

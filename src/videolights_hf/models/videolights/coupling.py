@@ -29,7 +29,9 @@ class MomentReader(nn.Module):
             spans: (B, M, 2) as (center, width), fractions of `num_clips`.
             num_clips: Clips that a video is taken to have: (B, 1), or one number for all.
         """
-        num_clips = torch.as_tensor(num_clips, device=video.device)
+        if not isinstance(num_clips, torch.Tensor):
+            # Made there: copying a number to a device waits for it, and no CUDA graph could hold that.
+            num_clips = torch.full((), num_clips, device=video.device)
         best = logits.softmax(-1)[..., 0].argmax(-1)
         span = center_width_to_start_end(spans.detach())[torch.arange(best.shape[0], device=best.device), best]
         bounds = (span * num_clips * self.clip_length / self.clip_length).floor().long()
