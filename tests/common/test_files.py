@@ -6,7 +6,18 @@ import stat
 
 import pytest
 
-from videolights_hf.common.files import PARTIAL_SUFFIX, remove_leftovers, write_json, write_text, written_aside
+from videolights_hf.common.files import (
+    PARTIAL_SUFFIX,
+    parse_json,
+    read_json_object,
+    remove_leftovers,
+    write_json,
+    write_text,
+    written_aside,
+)
+from videolights_hf.hub.records import read_record
+from videolights_hf.training.checkpoints import check_same_settings, read_loss_totals
+from videolights_hf.training.run_folder import read_run_predictions
 
 
 def break_off(path, error):
@@ -80,3 +91,27 @@ def test_leftovers_of_dead_processes_go_and_those_of_running_ones_stay(tmp_path)
     os.utime(elsewhere, (0, 0))
     remove_leftovers(tmp_path)
     assert not elsewhere.exists()
+
+
+def test_json_that_is_nested_too_deep_is_damaged_like_any_other(tmp_path):
+    deep = "[" * 100_000
+    with pytest.raises(ValueError, match="nested too deep"):
+        parse_json(deep)
+    (tmp_path / "deep.json").write_text(deep)
+    with pytest.raises(ValueError, match=r"deep\.json cannot be read \(it is nested too deep\)"):
+        read_json_object(tmp_path / "deep.json")
+
+
+@pytest.mark.parametrize(
+    ("file", "read"),
+    [
+        ("answers.json", lambda path: read_run_predictions(path, [])),
+        ("training_record.json", lambda path: read_record(path.parent)),
+        ("run_settings.json", lambda path: check_same_settings(path.parent, {})),
+        ("loss_totals.json", lambda path: read_loss_totals(path.parent)),
+    ],
+)
+def test_what_reads_json_names_the_file_that_is_nested_too_deep(tmp_path, file, read):
+    (tmp_path / file).write_text("[" * 100_000)
+    with pytest.raises(ValueError, match=file):
+        read(tmp_path / file)

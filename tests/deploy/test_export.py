@@ -116,7 +116,7 @@ def test_what_is_damaged_or_asked_for_in_vain_is_said(exported, tmp_path):
     (tmp_path / "copy" / "graphs" / "detector.onnx").unlink()
     with pytest.raises(FileNotFoundError, match=r"incomplete: there is no file .*detector\.onnx"):
         exported_pipeline(tmp_path / "copy")
-    for content in ("{", "[]", '{"graphs": {}}'):
+    for content in ("{", "[]", '{"graphs": {}}', "[" * 100_000):
         (tmp_path / "copy" / "export.json").write_text(content)
         with pytest.raises(ValueError, match="is damaged"):
             exported_pipeline(tmp_path / "copy")

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..common.files import written_aside
+from ..common.files import parse_json, written_aside
 
 _PREFIX = "features/"
 
@@ -117,7 +117,7 @@ def _read(path: str | os.PathLike) -> dict[str, Any]:
         for name, array in features.items():
             if array.ndim != 2 or array.dtype.kind != "f" or 0 in array.shape:
                 raise ValueError(f"the features of {name} are {array.dtype} of shape {array.shape}")
-        sampling = json.loads(str(arrays["frame_sampling"]))
+        sampling = parse_json(str(arrays["frame_sampling"]))
         if not isinstance(sampling, dict) or not all(isinstance(value, str) for value in sampling.values()):
             raise ValueError(f"its frame_sampling is {sampling!r}")
         return {

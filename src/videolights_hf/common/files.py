@@ -117,6 +117,18 @@ def write_json(path: str | os.PathLike, content: Any) -> None:
     write_text(path, text + "\n")
 
 
+def parse_json(text: str) -> Any:
+    """What JSON holds, where damage of every kind is a `ValueError`: `json` has another error for what is nested too deep.
+
+    Raises:
+        ValueError: It is no JSON.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
+
+
 def read_json_object(path: str | os.PathLike) -> dict[str, Any] | None:
     """What a JSON file of this package holds; `None` if there is no such file.
 
@@ -128,8 +140,8 @@ def read_json_object(path: str | os.PathLike) -> dict[str, Any] | None:
     if not os.path.isfile(path):
         raise ValueError(f"{path} is not a regular file. Remove it, or choose another folder.")
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8", errors="surrogatepass"))
-    except (ValueError, RecursionError) as error:
+        content = parse_json(Path(path).read_text(encoding="utf-8", errors="surrogatepass"))
+    except ValueError as error:
         raise ValueError(f"{path} cannot be read ({error}). Remove it, or choose another folder.") from error
     if not isinstance(content, dict):
         raise ValueError(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import sys
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from transformers.utils import logging
 from transformers.utils.hub import cached_file
 
 from .downloads import is_offline
+from .files import parse_json
 from .ids import is_plain_name
 
 Model = TypeVar("Model", bound=PreTrainedModel)
@@ -180,8 +180,8 @@ def _check_weight_indices(folder: Path) -> None:
     """Refuse an index of weights that names files outside its folder; links, as in the Hub's cache, may lead anywhere."""
     for path in folder.glob("*.index.json"):
         try:
-            files = set(json.loads(path.read_text(encoding="utf-8"))["weight_map"].values())
-        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+            files = set(parse_json(path.read_text(encoding="utf-8"))["weight_map"].values())
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise OSError(f"{path} is damaged ({type(error).__name__}). Copy or download it again.") from error
         outside = [file for file in files if not isinstance(file, str) or not is_plain_name(file)]
         if outside:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
+from ..common.files import parse_json
 from .records import VideoRecord
 
 _PARTS = "part-*.jsonl"
@@ -79,8 +80,8 @@ def read_journal(folder: str | os.PathLike) -> dict[str, VideoRecord]:
 
 def _parse(line: bytes) -> VideoRecord | None:
     try:
-        record = json.loads(line.decode("utf-8", "surrogatepass"))
-    except (ValueError, RecursionError):
+        record = parse_json(line.decode("utf-8", "surrogatepass"))
+    except ValueError:
         return None
     is_record = (
         isinstance(record, dict)

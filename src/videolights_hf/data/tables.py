@@ -22,6 +22,8 @@ import numpy as np
 import pyarrow as pa
 from datasets import Dataset, DatasetDict, Features, List, Value, load_dataset, load_from_disk
 
+from ..common.files import parse_json
+
 VIDEOS = "videos"
 QUERIES = "queries"
 VIDEO_PREFIX = "video_"
@@ -102,7 +104,7 @@ def annotation_to_row(annotation: Mapping[str, Any]) -> dict[str, Any]:
 def row_to_annotation(row: Mapping[str, Any]) -> dict[str, Any]:
     """The annotation of a row, as it stood in the file (without fields that were null)."""
     annotation = {key: row[key] for key in ("qid", *_ANNOTATION_FIELDS) if row.get(key) is not None}
-    return annotation | json.loads(row.get("extra") or "{}")
+    return annotation | parse_json(row.get("extra") or "{}")
 
 
 def annotation_columns(columns: Iterable[str]) -> list[str]:

@@ -9,6 +9,8 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+from ..common.files import parse_json
+
 
 class MomentClient:
     """Talks to `videolights serve`.
@@ -67,13 +69,13 @@ class MomentClient:
         request = urllib.request.Request(self.address + path, body, headers, method="POST")
         try:
             with urllib.request.urlopen(request, timeout=self.timeout) as response:
-                answer: dict[str, Any] = json.load(response)
+                answer: dict[str, Any] = parse_json(response.read().decode())
                 return answer
         except urllib.error.HTTPError as error:
             with error:
                 content = error.read().decode("utf-8", "replace")
             try:
-                message = json.loads(content)["error"]
+                message = parse_json(content)["error"]
             except (ValueError, LookupError, TypeError):
                 message = content[:200]
             raise ValueError(f"The service answers {error.code}: {message}") from None

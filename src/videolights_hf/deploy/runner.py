@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import tempfile
@@ -18,6 +17,7 @@ from transformers import AutoConfig, AutoTokenizer, BatchEncoding, PreTrainedCon
 from ..backbones.checkpoints import load_backbones
 from ..backbones.image_text import ImageTextBackbone
 from ..backbones.registry import get_backbone_class
+from ..common.files import parse_json
 from ..inference.pipeline import VideoMomentRetrievalPipeline
 from ..inference.processing import VideoLightsProcessor
 from ..models.outputs import MomentRetrievalOutput
@@ -174,7 +174,7 @@ def _read_notes(folder: Path) -> dict[str, Path]:
             f"{folder} holds no export: there is no {NOTES_FILE}. `videolights export MODEL {folder}` writes one."
         )
     try:
-        graphs = json.loads((folder / NOTES_FILE).read_text(encoding="utf-8"))["graphs"]
+        graphs = parse_json((folder / NOTES_FILE).read_text(encoding="utf-8"))["graphs"]
         if "detector" not in graphs:
             raise KeyError("detector")
         return {name: folder / "graphs" / Path(file).name for name, file in graphs.items()}

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-from ..common.files import write_json
+from ..common.files import parse_json, write_json
 from .card import TrainingRecord
 
 RECORD_FILE = "training_record.json"
@@ -26,7 +25,7 @@ def read_record(folder: str | Path) -> TrainingRecord | None:
     if not path.is_file():
         return None
     try:
-        return TrainingRecord.from_dict(json.loads(path.read_text(encoding="utf-8")))
+        return TrainingRecord.from_dict(parse_json(path.read_text(encoding="utf-8")))
     except ValueError as error:
         raise ValueError(f"{path} is damaged ({error}): remove it, and the card leaves the training out.") from error
 

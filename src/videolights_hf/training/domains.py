@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from accelerate import PartialState
 
-from ..common.files import write_json
+from ..common.files import parse_json, write_json
 from ..common.messages import unknown_name
 from ..data.annotations import domains_of
 from ..data.tables import VIDEOS
@@ -150,7 +149,7 @@ def domain_folder(parent: str | Path, domain: str) -> Path:
 def _read_results(folder: Path) -> dict[str, float]:
     path = folder / RESULTS_FILE
     try:
-        results: Any = json.loads(path.read_text(encoding="utf-8"))
+        results: Any = parse_json(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{path} is damaged ({error}): remove it to repeat the domain.") from error
     if not isinstance(results, dict):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..common.files import read_json_object
+from ..common.files import parse_json, read_json_object
 from ..common.values import is_number
 from ..metrics.submission import read_json_lines
 
@@ -95,7 +94,7 @@ def read_clip_length(run: str | os.PathLike[str]) -> float | None:
 def _read_answers(path: Path, ground_truth: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Results of `videolights predict` as rows of the submission format; the annotations know their qids."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
         vid, results = Path(content["video"]).stem, content["predictions"]
         rows = [
             {
