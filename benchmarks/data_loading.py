@@ -42,7 +42,7 @@ TEXT_WIDTHS = {"clip": 512, "blip2": 768}
 CLIPS, WORDS, SECONDS = 75, 32, 2
 
 
-def annotation(number: int, rng: np.random.Generator) -> dict[str, Any]:
+def annotation(number: int, video: int, rng: np.random.Generator) -> dict[str, Any]:
     """A made-up annotation as QVHighlights has them: a few moments, and three scores for each of their clips."""
     starts = np.sort(rng.choice(CLIPS // 10, size=rng.integers(1, 4), replace=False)) * 10
     moments = [(int(start), int(start + rng.integers(2, 10))) for start in starts]
@@ -50,7 +50,7 @@ def annotation(number: int, rng: np.random.Generator) -> dict[str, Any]:
     return {
         "qid": number,
         "query": "somebody does something somewhere",
-        "vid": f"video_{number}",
+        "vid": f"video_{video}",
         "duration": CLIPS * SECONDS,
         "relevant_windows": [[first * SECONDS, min(last, CLIPS) * SECONDS] for first, last in moments],
         "relevant_clip_ids": clips,
@@ -58,26 +58,44 @@ def annotation(number: int, rng: np.random.Generator) -> dict[str, Any]:
     }
 
 
-def build_tables(folder: Path, videos: int, backbones: int, dtype: str) -> None:
-    """Write archives of made-up features and build a feature dataset of them in `folder / "built"`."""
+def build_tables(folder: Path, videos: int, backbones: int, dtype: str, **queries: int) -> None:
+    """Write archives of made-up features and build a feature dataset of them in `folder / "built"`.
+
+    Args:
+        folder: Gets the files.
+        videos: Their number.
+        backbones: See `main`.
+        dtype: See `main`.
+        **queries: Number of queries by split, about the videos in turn; without them one training query for each video.
+    """
     rng = np.random.default_rng(0)
-    rows = [annotation(number, rng) for number in range(videos)]
-    (folder / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    folders: dict[str, dict[str, Path]] = {}
-    for kind, length, key, widths in (
-        ("video", CLIPS, "features", dict(list(VIDEO_WIDTHS.items())[:backbones])),
-        ("text", WORDS, "last_hidden_state", dict(list(TEXT_WIDTHS.items())[: max(1, backbones - 1)])),
-    ):
-        folders[kind] = {name: folder / f"{kind}_{name}" for name in widths}
-        for name, width in widths.items():
-            folders[kind][name].mkdir()
-            for row in rows:
-                stem = row["vid"] if kind == "video" else f"qid{row['qid']}"
-                matrix = rng.standard_normal((length, width), dtype=np.float32).astype(dtype)
-                np.savez(folders[kind][name] / f"{stem}.npz", **{key: matrix})
+    video_widths = dict(list(VIDEO_WIDTHS.items())[:backbones])
+    text_widths = dict(list(TEXT_WIDTHS.items())[: max(1, backbones - 1)])
+    folders = {
+        "video": {name: folder / f"video_{name}" for name in video_widths},
+        "text": {name: folder / f"text_{name}" for name in text_widths},
+    }
+    for made in [*folders["video"].values(), *folders["text"].values()]:
+        made.mkdir()
+
+    def write(archive: Path, key: str, length: int, width: int) -> None:
+        np.savez(archive, **{key: rng.standard_normal((length, width), dtype=np.float32).astype(dtype)})
+
+    for video in range(videos):
+        for name, width in video_widths.items():
+            write(folders["video"][name] / f"video_{video}.npz", "features", CLIPS, width)
+    qid = 0
+    annotations = {split: folder / f"{split}.jsonl" for split in queries or ("train",)}
+    for split, path in annotations.items():
+        rows = [annotation(qid + number, number % videos, rng) for number in range(queries.get(split, videos))]
+        qid += len(rows)
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        for row in rows:
+            for name, width in text_widths.items():
+                write(folders["text"][name] / f"qid{row['qid']}.npz", "last_hidden_state", WORDS, width)
     build_feature_dataset(
         folder / "built",
-        {"train": folder / "train.jsonl"},
+        annotations,
         folders["video"],
         folders["text"],
         dataset="qvhighlights",

@@ -27,7 +27,7 @@ def test_annotations_are_within_their_videos():
     import numpy as np
 
     for number in range(50):
-        row = data_loading.annotation(number, np.random.default_rng(number))
+        row = data_loading.annotation(number, number, np.random.default_rng(number))
         assert row["relevant_windows"][0][0] >= 0
         assert row["relevant_windows"][-1][1] <= row["duration"]
         assert len(row["relevant_clip_ids"]) == len(set(row["relevant_clip_ids"])) == len(row["saliency_scores"])

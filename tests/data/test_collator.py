@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from videolights_hf.data.collator import VideoLightsDataCollator, collate_labels
+from tests.support.factories import tiny_config
+from videolights_hf.data.collator import BatchLengths, VideoLightsDataCollator, collate_labels
 
 
 def item(length, tokens, windows=1, pairs=2, qid=0, **extra):
@@ -107,3 +108,39 @@ def test_impossible_dropout_and_empty_batch_are_refused(rate):
         VideoLightsDataCollator(text_dropout=rate)
     with pytest.raises(ValueError, match="at least one item"):
         VideoLightsDataCollator()([])
+
+
+def test_fixed_lengths_give_every_batch_one_shape():
+    collator = VideoLightsDataCollator(lengths=BatchLengths(clips=8, words=9, moments=4))
+    batches = [collator([item(5, 3), item(3, 7, windows=3)]), collator([item(2, 2), item(8, 9)])]
+    shapes = [
+        {name: value.shape for name, value in (batch | batch.pop("labels")).items()} for batch in map(dict, batches)
+    ]
+    assert shapes[0] == shapes[1]
+    assert shapes[0]["video_features"] == (2, 8, 6)
+    assert shapes[0]["text_features"] == (2, 9, 4)
+    assert shapes[0]["spans"] == (2, 4, 2)
+    assert shapes[0]["saliency"] == (2, 8)
+    # What is no padding stays.
+    assert batches[0]["video_attention_mask"].sum(1).tolist() == [5, 3]
+    assert batches[0]["labels"]["span_mask"].sum(1).tolist() == [1, 3]
+
+
+def test_the_lengths_of_a_model_are_the_most_it_takes():
+    config = tiny_config(max_video_length=20, max_text_length=11)
+    assert BatchLengths.of(config) == BatchLengths(clips=20, words=11, moments=5)
+
+
+def test_numbers_of_rows_are_padded_and_dropped_like_features():
+    items = [item(5, 4, training=True), item(3, 8, training=True, qid=1)]
+    plain = VideoLightsDataCollator(text_dropout=0.5)(items)
+    # Row 0 stands for zeros.
+    for first, row in zip((1, 100), items):
+        for name in ("video_features", "text_features"):
+            row[name] = np.arange(first, first + len(row[name]))
+    numbers = VideoLightsDataCollator(text_dropout=0.5)(items)
+    for name in ("video_features", "text_features"):
+        assert numbers[name].dtype == torch.int64
+        assert torch.equal(numbers[name] == 0, (plain[name] == 0).all(-1))
+    assert torch.equal(numbers["text_attention_mask"], plain["text_attention_mask"])
+    assert numbers["video_features"].tolist() == [[1, 2, 3, 4, 5], [100, 101, 102, 0, 0]]

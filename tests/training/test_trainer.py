@@ -207,6 +207,44 @@ class TestOptimization:
         assert all(torch.isfinite(value).all() for value in end_weights(trainer).values())
         assert logged(trainer, "eval_score")
 
+    def test_resident_features_train_and_evaluate_to_the_bit(self, tmp_path):
+        trainers = []
+        for kept in (False, True):
+            # Each begins with the same random numbers.
+            trainers.append(small_trainer(tmp_path / str(kept), resident_features=kept))
+            trainers[-1].train()
+        weights = [end_weights(trainer) for trainer in trainers]
+        assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
+        assert logged(trainers[1], "eval_score") == logged(trainers[0], "eval_score")
+        # A dataset that came later is read.
+        other = FeatureDataset.from_config(make_tables(), "val", trainers[1].model.config)
+        predictions = [trainer.predict(other).predictions for trainer in trainers]
+        assert predictions[0] == predictions[1]
+
+    def test_fixed_shapes_pad_every_batch_to_the_models_lengths(self, tmp_path):
+        config = small_config(max_video_length=9, max_text_length=6)
+        trainer = small_trainer(tmp_path, config=config, fixed_shapes=True)
+        shapes = {
+            tuple(value.shape)
+            for batch in trainer.get_train_dataloader()
+            for value in (batch["video_features"], batch["text_features"], batch["labels"]["spans"])
+        }
+        assert shapes == {(4, 9, config.video_dim), (4, 6, config.text_dim), (4, 5, 2)}
+
+    @pytest.mark.slow
+    def test_a_compiled_step_is_one_graph_for_all_epochs(self, tmp_path):
+        brief = {
+            "num_train_epochs": 4,
+            "per_device_train_batch_size": 12,
+            "eval_strategy": "no",
+            "save_strategy": "no",
+        }
+        compiled = {"torch_compile": True, "torch_compile_backend": "eager", "fixed_shapes": True}
+        torch.compiler.reset()
+        torch._dynamo.utils.counters.clear()
+        small_trainer(tmp_path, load_best_model_at_end=False, **brief, **compiled).train()
+        assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1
+
     @pytest.mark.slow
     def test_compiled_model_trains_to_the_same_loss(self, tmp_path):
         config = small_config(dropout=0.0, input_dropout=0.0, refinement_dropout=0.0)

@@ -1,6 +1,6 @@
 from .annotations import AnnotationError, domains_of, read_annotations, select_domain
 from .build import BuildSettings, build_feature_dataset
-from .collator import VideoLightsDataCollator
+from .collator import BatchLengths, VideoLightsDataCollator
 from .coverage import MomentCoverage
 from .dataset import FeatureDataset, table_backbones
 from .features import FeatureFileError
@@ -9,6 +9,7 @@ from .labels import LABEL_RULES, Labels, draw_generator, make_labels
 from .provenance import read_backbone_checkpoints
 from .publishing import export_parquet, push_feature_dataset
 from .report import FeatureBuildError
+from .resident import ResidentFeatures
 from .specs import DATASETS, DatasetSpec, get_dataset_spec
 from .streaming import StreamingFeatureDataset
 from .tables import load_feature_dataset
@@ -17,6 +18,7 @@ __all__ = [
     "DATASETS",
     "LABEL_RULES",
     "AnnotationError",
+    "BatchLengths",
     "BuildSettings",
     "DatasetSpec",
     "FeatureBuildError",
@@ -27,6 +29,7 @@ __all__ = [
     "Labels",
     "MomentCoverage",
     "QueryWindow",
+    "ResidentFeatures",
     "StreamingFeatureDataset",
     "TimeAxis",
     "VideoLightsDataCollator",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from ..common.messages import unknown_name
 from ..common.time_axis import QueryWindow
 from .annotations import domains_of, is_labeled, select_domain
 from .coverage import COVERAGE_COLUMNS, MomentCoverage, warn_of_coverage
-from .items import Item, ItemBuilder, plan_query_windows
+from .items import Item, ItemBuilder, ItemFeatures, plan_query_windows
 from .rows import RowReader
 from .tables import (
     AUDIO,
@@ -113,6 +113,7 @@ class FeatureDataset(EpochCounter, TorchDataset):
         self._annotations = queries.select_columns(annotation_columns(queries.column_names))
         self._queries = RowReader(queries, builder.query_columns)
         self._videos = RowReader(videos, builder.video_columns)
+        self._rows: list[ItemFeatures] | None = None
         self.windows: list[QueryWindow] | None = None
         """The items, where long videos are seen in windows; else `None`: an item for each of `annotations`."""
         if windows:
@@ -158,10 +159,26 @@ class FeatureDataset(EpochCounter, TorchDataset):
 
     def item(self, index: int, epoch: int) -> Item:
         """The item of a query (or window) in a given epoch; see `ItemBuilder.build`."""
-        row, first_clip = (index, 0) if self.windows is None else self.windows[index][:2]
+        row, first_clip = self._place(index)
+        features = self.features(index) if self._rows is None else self._rows[index]
+        return self.builder.complete(self._queries[row], features, epoch, first_clip)
+
+    def features(self, index: int) -> ItemFeatures:
+        """What the model sees of a query (or window), which is the same in every epoch."""
+        row, first_clip = self._place(index)
         query = self._queries[row]
-        video = self._videos[self._row_of[query["vid"]]]
-        return self.builder.build(query, video, epoch, first_clip)
+        return self.builder.features(query, self._videos[self._row_of[query["vid"]]], first_clip)
+
+    def num_tokens(self, index: int) -> int:
+        """How many words of an item's query the model sees, known without reading features."""
+        return self.builder.num_tokens(self._queries[self._place(index)[0]])
+
+    def use_rows(self, rows: Sequence[ItemFeatures]) -> None:
+        """Have items hold the numbers of their features' rows, which are given for each item; see `ResidentFeatures`."""
+        self._rows = list(rows)
+
+    def _place(self, index: int) -> tuple[int, int]:
+        return (index, 0) if self.windows is None else self.windows[index][:2]
 
     @property
     def annotations(self) -> list[dict[str, Any]]:
@@ -179,6 +196,13 @@ class FeatureDataset(EpochCounter, TorchDataset):
         if self.windows is not None:
             return [window.num_clips for window in self.windows]
         return [min(clips, self.builder.max_video_length) for clips in self._annotations["num_clips"]]
+
+    @property
+    def video_windows(self) -> list[tuple[str, int, int]]:
+        """The video of each item, the first clip that it shows, and how many; known without reading features."""
+        vids, lengths = self._annotations["vid"], self.lengths
+        places = map(self._place, range(len(self)))
+        return [(vids[row], first_clip, clips) for (row, first_clip), clips in zip(places, lengths, strict=True)]
 
     @property
     def domains(self) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 import numpy as np
 
@@ -25,6 +25,20 @@ if TYPE_CHECKING:
 
 
 _QUERY_COLUMNS = ("qid", "vid", "duration", "clip_length", "label_rule", *LABEL_FIELDS)
+
+
+class ItemFeatures(NamedTuple):
+    """What a model sees of a query and its video.
+
+    Attributes:
+        video: float32 (L, Dv), with the temporal channels.
+        text: float32 (N, Dt).
+        audio: float32 (L, Da), if the model takes audio.
+    """
+
+    video: np.ndarray
+    text: np.ndarray
+    audio: np.ndarray | None
 
 
 class _BareItem(TypedDict):
@@ -107,6 +121,16 @@ class ItemBuilder:
         return [f"{TEXT_PREFIX}{name}" for name, _ in self.text_backbones]
 
     @property
+    def video_width(self) -> int:
+        """Values of a clip, with the two temporal channels."""
+        return sum(width for _, width in self.video_backbones) + 2
+
+    @property
+    def text_width(self) -> int:
+        """Values of a word."""
+        return sum(width for _, width in self.text_backbones)
+
+    @property
     def query_columns(self) -> list[str]:
         """Columns of a table of queries that are needed."""
         return [*_QUERY_COLUMNS, *self.text_columns]
@@ -154,6 +178,10 @@ class ItemBuilder:
         Raises:
             ValueError: A backbone's features are of another width than they should be, or a row is damaged.
         """
+        return self.complete(query, self.features(query, video, first_clip), epoch, first_clip)
+
+    def features(self, query: Mapping[str, Any], video: Mapping[str, Any], first_clip: int = 0) -> ItemFeatures:
+        """What the model sees of a query and its video, which is the same in every epoch; arguments as of `build`."""
         seen = slice(first_clip, first_clip + self.max_video_length)
         matrices = {
             column.removeprefix(VIDEO_PREFIX): self._matrix(video, video["vid"], column)[seen]
@@ -171,19 +199,28 @@ class ItemBuilder:
             column.removeprefix(TEXT_PREFIX): self._matrix(query, str(query["qid"]), column)[: self.max_text_length]
             for column in self.text_columns
         }
+        text_features = join_text_features(tokens, self.text_backbones, max_length=self.max_text_length)
+        return ItemFeatures(video_features, text_features, audio_features)
+
+    def complete(self, query: Mapping[str, Any], features: ItemFeatures, epoch: int, first_clip: int = 0) -> Item:
+        """The item of features, or of the numbers of their rows, with the labels of an epoch; arguments as of `build`."""
         item: Item = {
             "qid": query["qid"],
             "vid": query["vid"],
             "epoch": epoch,
             "training": self.training,
-            "video_features": video_features,
-            "text_features": join_text_features(tokens, self.text_backbones, max_length=self.max_text_length),
+            "video_features": features.video,
+            "text_features": features.text,
         }
-        if audio_features is not None:
-            item["audio_features"] = audio_features
+        if features.audio is not None:
+            item["audio_features"] = features.audio
         if is_labeled(query):
-            item["labels"] = self._labels(query, len(video_features), epoch, first_clip)
+            item["labels"] = self._labels(query, len(features.video), epoch, first_clip)
         return item
+
+    def num_tokens(self, query: Mapping[str, Any]) -> int:
+        """How many words of a query the model sees, known without reading features."""
+        return min(self.max_text_length, *(query[column]["shape"][0] for column in self.text_columns))
 
     def _matrix(self, row: Mapping[str, Any], item: str, column: str) -> np.ndarray:
         """A cell's matrix, whose checksum is compared when a process reads it for the first time."""

@@ -182,7 +182,7 @@ class DetectorForMomentRetrieval(DetectorPreTrainedModel, ABC):
         text_attention_mask: torch.Tensor | None = None,
         audio_features: torch.FloatTensor | None = None,
         labels: dict[str, torch.Tensor] | None = None,
-        epoch: int = 0,
+        epoch: int | torch.Tensor = 0,
         output_intermediates: bool = False,
         output_hidden_states: bool | None = None,
         output_attentions: bool | None = None,
@@ -197,7 +197,8 @@ class DetectorForMomentRetrieval(DetectorPreTrainedModel, ABC):
             text_attention_mask: (B, N), 1 for valid words; None means all are.
             audio_features: (B, L, `config.audio_dim`), needed when the configuration names audio.
             labels: Targets as padded tensors, see [`DetectorLoss`]; with them the output holds the loss.
-            epoch: Epoch in training, from 0; the adaptive hard losses grow with it (paper, eq. 8 to 10).
+            epoch: Epoch in training, from 0; the adaptive hard losses grow with it (paper, eq. 8 to 10). A compiled step
+                takes it as a tensor, so that it stays one graph for all epochs.
             output_intermediates: Return the stages that pictures need (projected, refined, fused, encoded video), and
                 in training the contrastive video vectors.
             output_hidden_states: Return the states of every layer.

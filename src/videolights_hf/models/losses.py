@@ -265,7 +265,7 @@ class DetectorLoss:
         features: Mapping,
         labels: Mapping[str, torch.Tensor],
         video_mask: torch.Tensor,
-        epoch: int = 0,
+        epoch: int | torch.Tensor = 0,
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """Compute the loss.
 
@@ -296,7 +296,7 @@ class DetectorLoss:
         return loss, {name: term.detach() for name, term in logged.items()}
 
     def saliency_terms(
-        self, output: Mapping, labels: Mapping[str, torch.Tensor], video_mask: torch.Tensor, epoch: int
+        self, output: Mapping, labels: Mapping[str, torch.Tensor], video_mask: torch.Tensor, epoch: int | torch.Tensor
     ) -> dict[str, torch.Tensor]:
         """The parts of `loss_saliency`, coefficients applied."""
         parts = self.contrastive_terms(output, labels, video_mask) if self.sets_clips_apart else {}

@@ -25,6 +25,7 @@ _WITHOUT_EFFECT = {
     "dataloader_pin_memory",
     "dataloader_persistent_workers",
     "dataloader_prefetch_factor",
+    "resident_features",
 }
 
 

@@ -57,6 +57,10 @@ class VideoLightsTrainingArguments(TrainingArguments):
             device at every step, and because a loss that is not finite should stop the run.
         restore_callback_states_from_checkpoint: Resume with the remaining early-stopping patience.
         remove_unused_columns: Off, because the collator reads fields that the model does not take.
+        resident_features: Keep all features on the device, if they fit, instead of reading them for each step: 10 GiB for
+            QVHighlights' three backbones. Only for a [`~data.FeatureDataset`].
+        fixed_shapes: Pad every batch to the model's maximal lengths and not to those of its longest items, so that a
+            compiled step has one shape, as CUDA graphs need. Padded clips count in some released losses.
         dataloader_num_workers: Processes that read and pad the next batches. By default two, which live on from epoch
             to epoch, where there is an accelerator, and none elsewhere: on a CPU they would take it from the model.
 
@@ -116,6 +120,12 @@ class VideoLightsTrainingArguments(TrainingArguments):
         default=False, metadata={"help": "Hide from the collator what the model does not take."}
     )
 
+    resident_features: bool = field(
+        default=False, metadata={"help": "Keep all features on the device instead of reading them for each step."}
+    )
+    fixed_shapes: bool = field(
+        default=False, metadata={"help": "Pad every batch to the model's lengths, as CUDA graphs need."}
+    )
     dataloader_num_workers: int = field(
         default=_BY_DEVICE,
         metadata={"help": "Processes that read the next batches; by default 2 with an accelerator, else 0."},

@@ -18,7 +18,7 @@ from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME, TRAINER_STATE_N
 from transformers.trainer_pt_utils import safe_globals
 from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 
-from ..common.files import write_json, write_text
+from ..common.files import parse_json, read_json_object, write_json, write_text
 from .arguments import VideoLightsTrainingArguments
 from .averaging import EMA_FILE
 
@@ -133,6 +133,9 @@ def run_settings(
     training = {name: getattr(args, name) for name in _DECISIVE_ARGUMENTS}
     training["batch_size"] = args.per_device_train_batch_size
     training["num_processes"] = args.world_size
+    if args.fixed_shapes:
+        # Checkpoints from before this option do not name it.
+        training["fixed_shapes"] = True
     settings = {f"model.{key}": value for key, value in model.items()}
     settings |= {f"training.{key}": value for key, value in training.items()}
     settings["data.num_queries"] = num_queries
@@ -154,10 +157,9 @@ def check_same_settings(checkpoint: str | Path, settings: Mapping[str, Any]) -> 
     Raises:
         ValueError: A setting differs; all that differ are named, with both values.
     """
-    path = Path(checkpoint) / SETTINGS_FILE
-    if not path.is_file():
+    saved = read_json_object(Path(checkpoint) / SETTINGS_FILE)
+    if saved is None:
         return
-    saved = json.loads(path.read_text(encoding="utf-8"))
     differing = [
         f"  {name}: {saved.get(name)!r} in the checkpoint, {settings.get(name)!r} now"
         for name in sorted(saved.keys() | settings.keys())
@@ -174,10 +176,10 @@ def check_same_settings(checkpoint: str | Path, settings: Mapping[str, Any]) -> 
 def _state_fault(path: Path) -> str | None:
     try:
         # Written last: where it can be read, everything else had been written.
-        state = json.loads(path.read_text(encoding="utf-8"))
+        state = parse_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return f"it has no {path.name}"
-    except (ValueError, RecursionError):
+    except ValueError:
         return f"its {path.name} is cut off"
     if not isinstance(state, dict) or not all(isinstance(state.get(key), kind) for key, kind in _STATE_KINDS.items()):
         return f"its {path.name} is not that of a trainer"
@@ -188,7 +190,7 @@ def _weights_fault(folder: Path) -> str | None:
     names = [SAFE_WEIGHTS_NAME]
     if (folder / SAFE_WEIGHTS_INDEX_NAME).is_file():
         try:
-            index = json.loads((folder / SAFE_WEIGHTS_INDEX_NAME).read_text(encoding="utf-8"))
+            index = parse_json((folder / SAFE_WEIGHTS_INDEX_NAME).read_text(encoding="utf-8"))
             names = sorted(set(index["weight_map"].values()))
         except (ValueError, KeyError, TypeError, AttributeError):
             return f"its {SAFE_WEIGHTS_INDEX_NAME} is damaged"
@@ -222,8 +224,8 @@ def _json_fault(folder: Path) -> str | None:
         if not (folder / name).is_file():
             continue
         try:
-            content = json.loads((folder / name).read_text(encoding="utf-8"))
-        except (ValueError, RecursionError):
+            content = parse_json((folder / name).read_text(encoding="utf-8"))
+        except ValueError:
             content = None
         if not isinstance(content, dict) or not all(isinstance(content.get(key), (int, float)) for key in keys):
             return f"its {name} is cut off or damaged"
@@ -238,8 +240,7 @@ def save_loss_totals(folder: str | Path, totals: Mapping[str, Any]) -> None:
 
 def read_loss_totals(folder: str | Path) -> dict[str, Any] | None:
     """What `save_loss_totals` wrote; `None` in a checkpoint of another trainer."""
-    path = Path(folder) / LOSS_TOTALS_FILE
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    return read_json_object(Path(folder) / LOSS_TOTALS_FILE)
 
 
 @contextlib.contextmanager

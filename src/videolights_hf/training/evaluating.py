@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler, SequentialSampler
 from transformers.trainer_utils import EvalLoopOutput
 
 from ..common.time_axis import QueryWindow
+from ..data.resident import ResidentFeatures
 from ..inference.moments import MomentSelection
 from ..metrics import SplitOutputs, submission_rows
 from ..models.configuration import DetectorConfig
@@ -35,6 +36,7 @@ class EvaluatingTrainer(PublishingTrainer):
 
     args: VideoLightsTrainingArguments
     weight_average: WeightAverage | None = None
+    resident: ResidentFeatures | None = None
     _eval_term_names: list[str]
 
     def get_eval_dataloader(self, eval_dataset: str | Dataset | None = None) -> DataLoader:
@@ -132,6 +134,10 @@ class EvaluatingTrainer(PublishingTrainer):
             stacked = torch.stack([terms[name].float() for name in self._eval_term_names])
             predictions += (stacked.expand(len(predictions[0]), -1).contiguous(),)
         return loss, predictions, None
+
+    def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        inputs = super()._prepare_inputs(inputs)
+        return inputs if self.resident is None else self.resident.look_up(inputs)
 
     def check_evaluation(self) -> None:
         """Check that every evaluation split can be scored, before hours of training.

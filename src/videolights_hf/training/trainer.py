@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import random
 from collections.abc import Sequence
@@ -15,7 +16,9 @@ from torch.utils.data import Dataset, Sampler
 from transformers import EarlyStoppingCallback, IntervalStrategy, PrinterCallback, ProgressCallback, TrainerCallback
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, TrainOutput, has_length
 
-from ..data.collator import VideoLightsDataCollator
+from ..data.collator import BatchLengths, VideoLightsDataCollator
+from ..data.dataset import FeatureDataset
+from ..data.resident import ResidentFeatures
 from ..models.detector import DetectorForMomentRetrieval
 from .arguments import VideoLightsTrainingArguments
 from .averaging import WeightAverage
@@ -112,10 +115,20 @@ class VideoLightsTrainer(EvaluatingTrainer):
         if args.torch_compile:
             # Else dynamo leaves the GRU of the task coupling to Python, and the step breaks in two there.
             torch._dynamo.config.allow_rnn = True
+        data_collator = data_collator or VideoLightsDataCollator(seed=args.seed)
+        if args.fixed_shapes:
+            data_collator = dataclasses.replace(data_collator, lengths=BatchLengths.of(model.config))
+        elif args.torch_compile:
+            # A graph serves one number of moments; further ones have no effect.
+            data_collator = dataclasses.replace(data_collator, lengths=BatchLengths(clips=0, words=0))
+        if args.resident_features:
+            datasets = [train_dataset, *datasets_by_name(eval_dataset).values()]
+            kept = [cast(FeatureDataset, dataset) for dataset in datasets if dataset is not None]
+            self.resident = ResidentFeatures(kept, args.device)
         super().__init__(
             model=model,
             args=args,
-            data_collator=data_collator or VideoLightsDataCollator(seed=args.seed),
+            data_collator=data_collator,
             train_dataset=train_dataset,
             eval_dataset=eval_dataset,
             callbacks=callbacks,
@@ -196,10 +209,16 @@ class VideoLightsTrainer(EvaluatingTrainer):
     ) -> torch.Tensor | tuple[torch.Tensor, Any]:
         """The composite loss in the current epoch, whose terms are kept for the log."""
         loss, outputs = super().compute_loss(
-            model, {**inputs, "epoch": self.current_epoch}, return_outputs=True, num_items_in_batch=num_items_in_batch
+            model, {**inputs, "epoch": self._epoch()}, return_outputs=True, num_items_in_batch=num_items_in_batch
         )
         self._train_terms.add(outputs["loss_dict"])
         return (loss, outputs) if return_outputs else loss
+
+    def _epoch(self) -> int | torch.Tensor:
+        if not self.args.torch_compile:
+            return self.current_epoch
+        # A number would be a constant of the compiled step, and each epoch would compile it again.
+        return torch.full((), self.current_epoch, dtype=torch.float32, device=self.args.device)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Log, adding the loss terms wherever the training loss is logged.

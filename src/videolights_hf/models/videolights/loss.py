@@ -31,7 +31,7 @@ class VideoLightsLoss(DetectorLoss):
         )
 
     def saliency_terms(
-        self, output: Mapping, labels: Mapping[str, torch.Tensor], video_mask: torch.Tensor, epoch: int
+        self, output: Mapping, labels: Mapping[str, torch.Tensor], video_mask: torch.Tensor, epoch: int | torch.Tensor
     ) -> dict[str, torch.Tensor]:
         """The parts of `loss_saliency` (paper, eq. 2), coefficients applied."""
         config, form = self.config, self.form
