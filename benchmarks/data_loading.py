@@ -9,6 +9,8 @@ batches of 32 in random order, with labels and padding. For each number of worke
   done, so that it is what a training step waits for at most. The first epoch also compares checksums and is given apart;
 - `cpu_milliseconds_per_sample`: processor time of all processes per sample, over all epochs;
 - `memory_mib`: memory of all processes that is not backed by files (`RssAnon` and `RssShmem`), after each epoch.
+
+`resident` is the same without workers where all features lie in memory (`resident_features=true`), looked up for each batch.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ from videolights_hf.data import (
     BuildSettings,
     FeatureDataset,
     ItemBuilder,
+    ResidentFeatures,
     VideoLightsDataCollator,
     build_feature_dataset,
     load_feature_dataset,
@@ -121,8 +124,10 @@ def cpu_seconds(processes: list[int]) -> float:
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
-def measure(data: FeatureDataset, workers: int, batch_size: int, epochs: int) -> dict[str, Any]:
-    """Read `data` for some epochs with a number of workers."""
+def measure(
+    data: FeatureDataset, workers: int, batch_size: int, epochs: int, resident: ResidentFeatures | None = None
+) -> dict[str, Any]:
+    """Read `data` for some epochs with a number of workers, or look it up."""
     loader = DataLoader(
         data,
         batch_size,
@@ -140,8 +145,9 @@ def measure(data: FeatureDataset, workers: int, batch_size: int, epochs: int) ->
         batches = iter(loader)
         processes = [os.getpid(), *(worker.pid for worker in getattr(batches, "_workers", ()))]
         start = time.perf_counter()
-        for _ in batches:
-            pass
+        for batch in batches:
+            if resident is not None:
+                resident.look_up(batch)
         seconds.append(time.perf_counter() - start)
         memory.append(memory_mib(processes))
     spent += cpu_seconds(processes)
@@ -172,10 +178,12 @@ def main(
         builder = ItemBuilder(
             tuple(VIDEO_WIDTHS.items())[:backbones], tuple(TEXT_WIDTHS.items())[: backbones - 1], training=True
         )
-        report = {
+        report: dict[int | str, dict[str, Any]] = {
             number: measure(FeatureDataset(tables["train"], tables["videos"], builder), number, batch_size, epochs)
             for number in workers or (0, 2)
         }
+        kept = FeatureDataset(tables["train"], tables["videos"], builder)
+        report["resident"] = measure(kept, 0, batch_size, epochs, ResidentFeatures([kept], "cpu"))
     print(json.dumps({"setting": setting, "workers": report}, indent=1))
     print(
         "\n| workers | ms per sample | first epoch | CPU ms per sample | MiB after each epoch |\n|---|---|---|---|---|"

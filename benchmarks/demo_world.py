@@ -1,6 +1,6 @@
 """Score a checkpoint on freshly rendered videos of the made-up world that it was not trained on.
 
-    python benchmarks/demo_world.py
+    python -m benchmarks.demo_world
 
 Renders mp4 files, runs the pipeline on them, and prints R1@0.5, HIT@1 and others (%): with each video's own sentences;
 with the sentences shuffled among the videos, which shows what a guess from the video alone is worth; and for the

@@ -1,6 +1,6 @@
 """What twenty labeled moments teach a trained model, in the made-up world.
 
-    python benchmarks/few_labels.py runs/few_labels
+    python -m benchmarks.few_labels runs/few_labels
 
 The bundled model finds whole scenes. Here moments are labeled by another convention: the first three seconds of a scene.
 Renders videos, labels one query in each of twenty of them, and measures on held-out videos, labeled in the same way: the
@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import statistics
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -27,6 +26,8 @@ from videolights_hf.demo import ANNOTATIONS_FILE, CLIP_SECONDS, demo_checkpoint,
 from videolights_hf.extraction import DatasetTarget, ExtractionSettings, extract_feature_dataset, find_videos
 from videolights_hf.training import RunData, load_recipe, train_recipe
 from videolights_hf.training.run import evaluate_checkpoint
+
+from .tables import table_of_means
 
 if TYPE_CHECKING:
     from datasets import DatasetDict
@@ -100,19 +101,6 @@ def run(output: Path, tables: DatasetDict, settings: dict[str, Any], init_from: 
     return metrics
 
 
-def table(rows: dict[str, list[dict[str, float]]]) -> str:
-    """A Markdown table: mean and sample standard deviation over seeds, where there are several."""
-    lines = ["| | " + " | ".join(METRICS) + " |", "|---" * (1 + len(METRICS)) + "|"]
-    for name, runs in rows.items():
-        cells = []
-        for title in METRICS:
-            values = [metrics[title] for metrics in runs]
-            spread = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
-            cells.append(f"{statistics.mean(values):.1f}{spread}")
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
-
-
 def main(
     output: Annotated[Path, typer.Argument(help="Folder for videos, features and runs.")],
     num_labels: Annotated[int, typer.Option(min=1, help="Labeled queries, each of another video.")] = 20,
@@ -138,7 +126,7 @@ def main(
         for name, init_from, rate in (("finetuned", demo_checkpoint(), learning_rate), ("scratch", None, 1e-3)):
             metrics = run(output / "runs" / f"{name}-{number}", tables, settings | {"learning_rate": rate}, init_from)
             list(rows.values())[1 if init_from else 2].append(metrics)
-    print(table(rows))
+    print(table_of_means(rows))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Learning curves of one recipe over several seeds, beside reference runs.
 
-    python benchmarks/learning_curve.py train DATA --seed 2018 --epochs 60 --output runs/curve
-    python benchmarks/learning_curve.py summarize runs/curve --reference reference_training.json --plot curve.png
+    python -m benchmarks.learning_curve train DATA --seed 2018 --epochs 60 --output runs/curve
+    python -m benchmarks.learning_curve summarize runs/curve --reference reference_training.json --plot curve.png
 
 `train` trains the small model of the published comparison (hidden size 64, 4 heads, feed-forward 256, learning rate
 5e-4 without drops) on the splits `train` and `val` of a feature dataset and writes one JSON file per run: the training

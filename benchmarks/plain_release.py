@@ -1,7 +1,7 @@
 """The released model in PyTorch's own layers, trained by a plain loop: what the package's training is compared with.
 
-    python benchmarks/plain_release.py train DATA --seed 2018 --output runs/curve
-    python benchmarks/plain_release.py initialize DATA runs/initial-2018 --seed 2018
+    python -m benchmarks.plain_release train DATA --seed 2018 --output runs/curve
+    python -m benchmarks.plain_release initialize DATA runs/initial-2018 --seed 2018
 
 The released code's numbers are known without dropout, and for batches without its misplaced mask. This is an
 independent model for the rest: attention is `torch.nn.MultiheadAttention`, sequences are put together and taken apart

@@ -1,7 +1,7 @@
 """How much pretraining on captions helps with few labels, in the made-up world, from rendered videos alone.
 
     python examples/train_demo_captioner.py runs/demo_captioner
-    python benchmarks/pretraining_gain.py runs/demo_captioner runs/pretraining_gain
+    python -m benchmarks.pretraining_gain runs/demo_captioner runs/pretraining_gain
 
 Renders videos, a few of which get one labeled query each, and held-out videos. Captions the former and scores the
 captions by the demo's CLIP (Algorithm 1 of the paper), extracts features with the same CLIP, pretrains a small
@@ -16,7 +16,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
-import statistics
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -31,6 +30,8 @@ from videolights_hf.data import get_dataset_spec, read_annotations, read_backbon
 from videolights_hf.demo import ANNOTATIONS_FILE, CLIP_SECONDS, FRAME_SIZE, demo_checkpoint, make_world
 from videolights_hf.extraction import DatasetTarget, ExtractionSettings, extract_feature_dataset, find_videos
 from videolights_hf.training import RunData, load_recipe, train_recipe
+
+from .tables import table_of_means
 
 if TYPE_CHECKING:
     from datasets import DatasetDict
@@ -200,19 +201,6 @@ def train(experiment: Experiment, name: str, seed: int, tables: DatasetDict) -> 
     return metrics
 
 
-def table(metrics: dict[str, list[dict[str, float]]], sizes: dict[str, int]) -> str:
-    """A Markdown table: a row for each kind of run, mean and sample standard deviation over its seeds."""
-    lines = ["| trained on | " + " | ".join(METRICS) + " |", "|---" * (1 + len(METRICS)) + "|"]
-    for name, runs in metrics.items():
-        cells = []
-        for title in METRICS:
-            values = [run[title] for run in runs]
-            spread = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
-            cells.append(f"{statistics.mean(values):.1f}{spread}")
-        lines.append(f"| {RUNS[name].title.format(**sizes)} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
-
-
 def main(
     captioner: Annotated[Path, typer.Argument(help="Captioner that train_demo_captioner.py trained.")],
     output: Annotated[Path, typer.Argument(help="Folder for videos, corpus, features, datasets and runs.")],
@@ -260,7 +248,8 @@ def main(
     names = [name for name in RUNS if name != "all_labels" or all_labels]
     seeds = seed or [2018, 2019, 2020]
     metrics = {name: [train(experiment, name, seed, tables) for seed in seeds] for name in names}
-    print(table(metrics, {split: len(rows) for split, rows in tables.items()}))
+    sizes = {split: len(rows) for split, rows in tables.items()}
+    print(table_of_means({RUNS[name].title.format(**sizes): runs for name, runs in metrics.items()}, "trained on"))
     print(
         f"Videos, captions and features took {prepared - start:.0f} s, training {time.perf_counter() - prepared:.0f} s, "
         f"on {num_threads} CPU thread(s)"

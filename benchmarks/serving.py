@@ -1,6 +1,6 @@
 """Load the service on this machine: clients that ask about one video, and clients that upload.
 
-    python benchmarks/serving.py
+    python -m benchmarks.serving
 
 Rounds of direct calls, of 1 client and of 8 clients alternate, so that other programs on the machine slow all alike. Prints
 medians over the rounds, and checks that all clients get what one gets.

@@ -1,6 +1,6 @@
 """Simulate backbone features for real annotations, in the layout of the published feature archives.
 
-    python benchmarks/simulated_features.py features/ --annotations train.jsonl --annotations val.jsonl
+    python -m benchmarks.simulated_features features/ --annotations train.jsonl --annotations val.jsonl
 
 Data loading, training and evaluation can then run at real scale without the archives. Each word has a fixed random vector,
 and a query is the sum of its words. A video is a sequence of scenes (random mixtures of words); the query is mixed into the

@@ -23,14 +23,14 @@ finder = pipeline("video-moment-retrieval", model=str(demo.demo_checkpoint()))
 result = finder(str(demo.demo_videos() / "demo_0_00000.mp4"), "There is a red circle on stripes.")
 print(result["moments"], result["saliency"])"""
 
-# What examples/train_demo.py does, and what `python benchmarks/demo_world.py` gives on 50 fresh videos.
+# What examples/train_demo.py does, and what `python -m benchmarks.demo_world` gives on 50 fresh videos.
 RECORD = TrainingRecord(
     dataset="a made-up world of moving shapes",
     train_split="train",
     eval_split="50 freshly rendered videos, 281 queries",
     recipe="examples/train_demo.py",
     seed=0,
-    protocol="moments rounded to clips, highlights at rating Very Good; `python benchmarks/demo_world.py` repeats it",
+    protocol="moments rounded to clips, highlights at rating Very Good; `python -m benchmarks.demo_world` repeats it",
     metrics=(
         ReportedMetric("R1@0.5", 98.9),
         ReportedMetric("R1@0.7", 96.8),

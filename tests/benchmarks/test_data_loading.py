@@ -14,13 +14,13 @@ def test_a_row_for_each_number_of_workers(capsys, monkeypatch):
     torch.set_num_threads(threads)
     printed, _, table = capsys.readouterr().out.partition("\n\n")
     workers = json.loads(printed)["workers"]
-    assert list(workers) == ["0", "2"]
+    assert list(workers) == ["0", "2", "resident"]
     for row in workers.values():
         assert row["milliseconds_per_sample"] > 0
         assert len(row["memory_mib"]) == 2
     # The workers' memory counts.
     assert workers["2"]["memory_mib"][0] > workers["0"]["memory_mib"][0] * 1.2
-    assert table.count("\n| 0 |") == table.count("\n| 2 |") == 1
+    assert table.count("\n| 0 |") == table.count("\n| 2 |") == table.count("\n| resident |") == 1
 
 
 def test_annotations_are_within_their_videos():

@@ -8,7 +8,8 @@ import torch
 from transformers import BlipForConditionalGeneration, pipeline
 
 import videolights_hf  # noqa: F401  registers the pipeline
-from benchmarks.pretraining_gain import METRICS, RUNS, main, table
+from benchmarks.pretraining_gain import METRICS, RUNS, main
+from benchmarks.tables import table_of_means
 from examples.train_demo_captioner import build_config, build_processor
 from videolights_hf.data import load_feature_dataset
 
@@ -69,6 +70,7 @@ def test_experiment_leads_from_nothing_to_a_table_and_goes_on_where_it_stopped(c
 
 def test_table_gives_mean_and_sample_standard_deviation():
     runs = [dict.fromkeys(METRICS, value) for value in (1.0, 3.0)]
-    rows = table({"scratch": runs, "pretrained": runs[:1]}, {"train": 50, "pretrain": 7}).splitlines()
-    assert rows[2] == "| 50 labeled queries | " + " | ".join(["2.0 ± 1.4"] * len(METRICS)) + " |"
-    assert rows[3] == "| 7 captions | " + " | ".join(["1.0"] * len(METRICS)) + " |"
+    rows = table_of_means({"scratch": runs, "pretrained": runs[:1]}, "trained on").splitlines()
+    assert rows[0] == f"| trained on | {' | '.join(METRICS)} |"
+    assert rows[2] == "| scratch | " + " | ".join(["2.0 ± 1.4"] * len(METRICS)) + " |"
+    assert rows[3] == "| pretrained | " + " | ".join(["1.0"] * len(METRICS)) + " |"

@@ -187,7 +187,7 @@ done
         ("python -m none", "'none'"),
         ("python -m benchmarks.speed --nothing", "--nothing"),
         ("python -m benchmarks.fuzz --nothing", "--nothing"),
-        ("python benchmarks/learning_curve.py trane", "trane"),
+        ("python -m benchmarks.learning_curve trane", "trane"),
         ("accelerate launch --multi_cpu examples/train.py", "--multi_cpu"),
         ("accelerate launch -m videolights_hf train --recipee x", "--recipee"),
         ("torchrun --nproc_per_node 2 examples/train.py --none", "--none"),

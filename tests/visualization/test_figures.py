@@ -46,6 +46,11 @@ class TestTruth:
         with pytest.raises(ValueError, match="clip 19 lies outside the video, which has 10 clips of 4 s"):
             true_saliency({**ROWS[0], "relevant_clip_ids": [19], "saliency_scores": [[4]]}, 4.0)
 
+    @pytest.mark.parametrize("duration", [1e9, 0, "12", None])
+    def test_a_duration_that_is_no_videos_is_named_before_memory_is_taken(self, duration):
+        with pytest.raises(ValueError, match=r"query 7: (a duration of|duration must be)"):
+            true_saliency({**ROWS[0], "qid": 7, "duration": duration}, 2.0)
+
     def test_without_ratings_clips_in_a_moment_count(self):
         assert true_saliency({"duration": 5.0, "relevant_windows": [[1, 3]]}, 1.0).tolist() == [0, 1, 1, 0, 0]
 

@@ -59,7 +59,7 @@ class ClipRatings:
                 f"query {label_of(qids, row)} has {clip_ids.lengths[row]} relevant_clip_ids but "
                 f"{values.lengths[row]} saliency_scores"
             )
-        num_clips = _clips_of_videos(durations, clip_length, qids)
+        num_clips = clips_of_videos(durations, clip_length, qids)
         row_numbers = clip_ids.row_numbers
         outside = (clip_ids.flat < 0) | (clip_ids.flat >= num_clips[row_numbers]) | (clip_ids.flat % 1 != 0)
         if outside.any():
@@ -82,7 +82,12 @@ class ClipRatings:
         return ratings, clip_mask
 
 
-def _clips_of_videos(durations: Sequence[float], clip_length: float, qids: Sequence[Hashable] | None) -> np.ndarray:
+def clips_of_videos(durations: Sequence[float], clip_length: float, qids: Sequence[Hashable] | None) -> np.ndarray:
+    """How many clips annotated videos have, int64 (Q,), before anything of that size is made.
+
+    Raises:
+        ValueError: A duration is no positive number of seconds, or makes more than `MAX_CLIPS` clips.
+    """
     if not 0 < clip_length < math.inf:
         raise ValueError(f"clip_length must be a positive number of seconds, but is {clip_length}")
     num_clips = np.zeros(len(durations), dtype=np.int64)
@@ -94,7 +99,7 @@ def _clips_of_videos(durations: Sequence[float], clip_length: float, qids: Seque
         if duration > MAX_CLIPS * clip_length:
             raise ValueError(
                 f"query {label_of(qids, row)}: a duration of {str(duration)[:20]} s makes more than {MAX_CLIPS:,} clips of "
-                f"{clip_length:g} s, the most that are scored (MAX_CLIPS): correct the duration or the clip length"
+                f"{clip_length:g} s, the most that a video may have (MAX_CLIPS): correct the duration or the clip length"
             )
         num_clips[row] = count_clips(duration, clip_length)
     return num_clips

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..common.time_axis import count_clips
+from ..metrics.highlight_detection import clips_of_videos
 
 
 def true_saliency(row: Mapping[str, Any], clip_length: float) -> np.ndarray | None:
@@ -22,11 +22,11 @@ def true_saliency(row: Mapping[str, Any], clip_length: float) -> np.ndarray | No
         are annotated, 1 on clips whose middle lies in one, else 0. `None` without labels.
 
     Raises:
-        ValueError: A rated clip lies outside the video, as with a wrong clip length.
+        ValueError: A rated clip lies outside the video, as with a wrong clip length, or the duration is no video's.
     """
     if row.get("label"):
         return np.asarray(row["label"], dtype=np.float64).mean(axis=1)
-    num_clips = count_clips(row["duration"], clip_length)
+    num_clips = int(clips_of_videos([row["duration"]], clip_length, [row.get("qid")])[0])
     saliency = np.zeros(num_clips)
     if row.get("saliency_scores") is not None and row.get("relevant_clip_ids") is not None:
         for clip, ratings in zip(row["relevant_clip_ids"], row["saliency_scores"], strict=True):
