@@ -83,7 +83,9 @@ def captured(step: Work) -> Work:
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         step()
-    return graph.replay
+    # The graph reads and writes memory that the step holds: model, batch and optimizer must live as long.
+    held = (graph, step)
+    return lambda: held[0].replay()
 
 
 def compiled_as(model: torch.nn.Module, way: str) -> Callable[..., Any]:
