@@ -8,6 +8,7 @@ import pytest
 
 from videolights_hf.common.files import (
     PARTIAL_SUFFIX,
+    check_holds_regular_files,
     parse_json,
     read_json_object,
     remove_leftovers,
@@ -115,3 +116,19 @@ def test_what_reads_json_names_the_file_that_is_nested_too_deep(tmp_path, file, 
     (tmp_path / file).write_text("[" * 100_000)
     with pytest.raises(ValueError, match=file):
         read(tmp_path / file)
+
+
+def test_a_pipe_that_nobody_reads_is_named(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="A named pipe that nobody reads") as raised:
+        write_text(tmp_path / "pipe", "x")
+    assert raised.value.filename == str(tmp_path / "pipe")
+
+
+def test_a_folder_with_a_pipe_in_it_is_refused(tmp_path):
+    (tmp_path / "checkpoint-2").mkdir()
+    (tmp_path / "checkpoint-2" / "model.safetensors").write_text("x")
+    check_holds_regular_files(tmp_path)
+    os.mkfifo(tmp_path / "checkpoint-2" / "scheduler.pt")
+    with pytest.raises(ValueError, match=r"scheduler\.pt is not a regular file\. Remove it"):
+        check_holds_regular_files(tmp_path)

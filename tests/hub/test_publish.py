@@ -10,8 +10,9 @@ from huggingface_hub import ModelCard, parse_eval_result_entries
 from tests.support.hub_server import OWNER, HubServer
 from tests.support.training import make_tables
 from tests.support.warm import ROOT, WarmPython, warm_python
+from videolights_hf import VideoLightsForMomentRetrieval
 from videolights_hf.hub.code import flat_files
-from videolights_hf.hub.publish import hub_name, model_folders
+from videolights_hf.hub.publish import hub_name, model_folders, write_card
 
 ALWAYS = {"README.md", "config.json", "model.safetensors", "processor_config.json", "recipe.yaml", *flat_files()}
 AT_THE_END = ALWAYS | {"results.json", "training_record.json", "eval_metrics.json"}
@@ -161,6 +162,14 @@ def test_damaged_settings_of_a_processor_are_named(python, trained, tmp_path):
     (tmp_path / "copy" / "processor_config.json").write_text("[]")
     message = run(["-m", "videolights_hf", "push", str(tmp_path / "copy"), f"{OWNER}/damaged"], python, fails=True)
     assert "processor_config.json holds a JSON list, expected an object" in message
+
+
+def test_a_configuration_that_is_nested_too_deep_is_named(tmp_path):
+    (tmp_path / "config.json").write_text('{"model_type": ' + "[" * 100_000)
+    with pytest.raises(ValueError, match=r"The config\.json of .* is damaged"):
+        write_card(tmp_path, "someone/name", None)
+    with pytest.raises(OSError, match=r"its config\.json is damaged"):
+        VideoLightsForMomentRetrieval.from_pretrained(tmp_path)
 
 
 def test_names_of_repositories():

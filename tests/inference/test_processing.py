@@ -484,7 +484,9 @@ class TestSaving:
         with pytest.raises(OSError, match=r"no processor_config\.json"):
             VideoLightsProcessor.from_pretrained(tmp_path)
 
-    @pytest.mark.parametrize("content", ["[]", "[3]", '"x"', "3", '{"clip_length": null}', '{"video_backbones": 3}'])
+    @pytest.mark.parametrize(
+        "content", ["[]", "[3]", '"x"', "3", '{"clip_length": null}', '{"video_backbones": 3}', "[" * 100_000]
+    )
     def test_damaged_settings_are_a_value_error(self, tmp_path, content):
         (tmp_path / "processor_config.json").write_text(content)
         with pytest.raises((ValueError, OSError), match=r"processor_config|clip_length|backbones"):

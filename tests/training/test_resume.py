@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 import signal
 import zipfile
@@ -27,6 +28,11 @@ def drop_batch_size(path):
     state = json.loads(path.read_text())
     del state["train_batch_size"]
     path.write_text(json.dumps(state))
+
+
+def make_pipe(path):
+    path.unlink()
+    os.mkfifo(path)
 
 
 class StopError(Exception):
@@ -209,6 +215,8 @@ class TestChoiceOfCheckpoint:
             (lambda folder: flip_a_bit(folder / "optimizer.pt"), "optimizer.pt is cut off or damaged"),
             (lambda folder: (folder / "scheduler.pt").write_bytes(b""), "scheduler.pt is cut off"),
             (lambda folder: torch.save(Path("x"), folder / "rng_state.pth"), "rng_state.pth is cut off or damaged"),
+            (lambda folder: make_pipe(folder / "trainer_state.json"), "trainer_state.json is not a regular file"),
+            (lambda folder: make_pipe(folder / "rng_state.pth"), "rng_state.pth is not a regular file"),
             (lambda folder: cut(folder / "run_settings.json"), "run_settings.json is cut off"),
             (lambda folder: (folder / "loss_totals.json").write_text("{}"), "loss_totals.json is cut off or damaged"),
         ],

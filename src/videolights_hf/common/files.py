@@ -21,6 +21,8 @@ PARTIAL_SUFFIX = ".partial"
 _OUT_OF_SPACE = (errno.ENOSPC, errno.EDQUOT)
 # A partial file untouched for a day is nobody's work in progress, whatever machine wrote it.
 _ABANDONED_AFTER = 24 * 3600
+# Seconds in which the reader of a named pipe may still start.
+_READER_GRACE = 2
 _counter = itertools.count()
 
 
@@ -36,11 +38,13 @@ def written_aside(path: str | os.PathLike) -> Iterator[Path]:
         The path to write to.
 
     Raises:
-        OSError: The file cannot be written; a full disk is named as such, with what to do.
+        OSError: The file cannot be written; a full disk is named as such, with what to do. Or it is a named pipe that nobody
+            reads.
     """
     target = Path(os.path.realpath(path))
     if target.exists() and not target.is_file():
-        yield target
+        with _reader_of(target):
+            yield target
         return
     # The name says whose work in progress it is, and does not grow with the target's name.
     partial = target.parent / f".{socket.gethostname()}-{os.getpid()}-{next(_counter)}{PARTIAL_SUFFIX}"
@@ -58,6 +62,33 @@ def written_aside(path: str | os.PathLike) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _reader_of(target: Path) -> Iterator[None]:
+    """Hold a named pipe open that somebody reads; opening one that nobody reads would wait forever."""
+    if not target.is_fifo():
+        yield
+        return
+    last = time.monotonic() + _READER_GRACE
+    while True:
+        try:
+            descriptor = os.open(target, os.O_WRONLY | os.O_NONBLOCK)
+            break
+        except OSError as error:
+            if error.errno != errno.ENXIO:
+                raise
+            if time.monotonic() > last:
+                raise OSError(
+                    errno.ENXIO,
+                    "A named pipe that nobody reads. Remove it, or start its reader first",
+                    os.fspath(target),
+                ) from None
+            time.sleep(0.05)
+    try:
+        yield
+    finally:
+        os.close(descriptor)
 
 
 @contextlib.contextmanager
@@ -148,6 +179,17 @@ def read_json_object(path: str | os.PathLike) -> dict[str, Any] | None:
             f"{path} holds a JSON {type(content).__name__}, expected an object. Remove it, or choose another folder."
         )
     return content
+
+
+def check_holds_regular_files(folder: str | os.PathLike) -> None:
+    """Check that nothing in a folder to write to, or below, is a pipe: who writes to one waits for a reader.
+
+    Raises:
+        ValueError: Naming what is neither a file nor a folder.
+    """
+    for path in Path(folder).rglob("*"):
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise ValueError(f"{path} is not a regular file. Remove it, or choose another folder.")
 
 
 def check_is_no_named_pipe(path: str | os.PathLike) -> None:

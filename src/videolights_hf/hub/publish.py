@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub import CommitInfo, HfApi, ModelCard, create_branch, create_repo
-from transformers import AutoConfig
 
 from ..common.files import read_json_object
+from ..common.loading import load_config
 from .card import CardSettings, TrainingRecord, make_model_card
 from .code import SUFFIX
 
@@ -68,10 +68,13 @@ def write_card(
         repo_id: Where it will be.
         record: How it was trained, if that is known.
         settings: What only the model's owner can say.
+
+    Raises:
+        ValueError: The folder's config.json is damaged.
     """
     folder = Path(folder)
     settings = settings or CardSettings()
-    config = AutoConfig.from_pretrained(folder)
+    config = load_config(folder)
     card = make_model_card(
         config, repo_id, record=record, backbone_checkpoints=_backbone_checkpoints(folder), settings=settings
     )

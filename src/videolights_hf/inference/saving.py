@@ -77,8 +77,8 @@ class SavedProcessor(ProcessorMixin):
         """
         try:
             processor = super().from_pretrained(pretrained_model_name_or_path, **kwargs)
-        except (AttributeError, TypeError) as error:
-            # A list where transformers expects settings, or a setting of another kind.
+        except (AttributeError, TypeError, RecursionError) as error:
+            # A list where transformers expects settings, a setting of another kind, or brackets without end.
             raise ValueError(
                 f"{pretrained_model_name_or_path}: processor_config.json is damaged ({error}). Save the processor again."
             ) from error

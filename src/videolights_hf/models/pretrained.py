@@ -91,10 +91,13 @@ class DetectorPreTrainedModel(PreTrainedModel):
             OSError: The model does not exist, or weights are missing, have other shapes, or hold NaN or infinity.
         """
         # With `output_loading_info`, which the signature does not tell, this is a pair.
-        with no_bars_in_logs():
-            loaded: Any = super().from_pretrained(
-                pretrained_model_name_or_path, *args, output_loading_info=True, **kwargs
-            )
+        try:
+            with no_bars_in_logs():
+                loaded: Any = super().from_pretrained(
+                    pretrained_model_name_or_path, *args, output_loading_info=True, **kwargs
+                )
+        except RecursionError as error:
+            raise OSError(f"{pretrained_model_name_or_path}: its config.json is damaged ({error}).") from error
         model, info = loaded
         checked = {**info, "missing_keys": set()} if allow_missing else info
         check_weights(model, checked, str(pretrained_model_name_or_path))

@@ -77,6 +77,9 @@ def checkpoint_fault(folder: str | Path) -> str | None:
     folder = Path(folder)
     if not folder.is_dir():
         return "it is not a folder"
+    irregular = [path.name for path in folder.iterdir() if not path.is_file() and not path.is_dir()]
+    if irregular:
+        return f"its {irregular[0]} is not a regular file"
     fault = _state_fault(folder / TRAINER_STATE_NAME) or _weights_fault(folder)
     if fault:
         return fault

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from accelerate.utils import broadcast_object_list
 from transformers import set_seed
 
-from ..common.files import write_json
+from ..common.files import check_holds_regular_files, write_json
 from ..common.locks import FolderInUseError, locked_folder
 from ..data.collator import VideoLightsDataCollator
 from ..data.dataset import FeatureDataset
@@ -58,7 +58,8 @@ def train_recipe(
 
     Raises:
         ValueError: The recipe needs a pretrained checkpoint and there is none, the data does not fit the recipe, the run
-            in `output_dir` had other settings, or a backbone's features have another width than the data's.
+            in `output_dir` had other settings, or a backbone's features have another width than the data's; or there is a
+            pipe in it.
         FileExistsError: `output_dir` holds a run, and `resume` is False.
         OSError: A backbone's checkpoint does not exist, or another process trains in `output_dir`.
     """
@@ -67,6 +68,7 @@ def train_recipe(
         # Models of several domains do not overwrite each other.
         args.hub_model_id = f"{args.hub_model_id or Path(output_dir).absolute().parent.name}-{hub_name(domain)}"
     started = time.monotonic()
+    check_holds_regular_files(output_dir)
     with _sole_run(args):
         checkpoint = _checkpoint_to_resume(Path(output_dir), resume)
         if recipe.pretrained and init_from is None and checkpoint is None:
