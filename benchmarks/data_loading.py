@@ -182,8 +182,8 @@ def main(
             number: measure(FeatureDataset(tables["train"], tables["videos"], builder), number, batch_size, epochs)
             for number in workers or (0, 2)
         }
-        kept = FeatureDataset(tables["train"], tables["videos"], builder)
-        report["resident"] = measure(kept, 0, batch_size, epochs, ResidentFeatures([kept], "cpu"))
+        resident = ResidentFeatures([FeatureDataset(tables["train"], tables["videos"], builder)], "cpu")
+        report["resident"] = measure(resident.datasets[0], 0, batch_size, epochs, resident)
     print(json.dumps({"setting": setting, "workers": report}, indent=1))
     print(
         "\n| workers | ms per sample | first epoch | CPU ms per sample | MiB after each epoch |\n|---|---|---|---|---|"

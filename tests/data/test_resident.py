@@ -34,9 +34,9 @@ def test_batches_are_the_same_to_the_bit(audio, windows):
     # Three clips at once: windows show a video in parts.
     config = small_config(audio_dim=3 if audio else 0, max_video_length=3 if windows else 20)
     collator = VideoLightsDataCollator(text_dropout=0.5)
-    read, kept = datasets(tables, config, windows), datasets(tables, config, windows)
-    resident = ResidentFeatures(kept, "cpu")
-    for plain, numbered in zip(read, kept):
+    read = datasets(tables, config, windows)
+    resident = ResidentFeatures(read, "cpu")
+    for plain, numbered in zip(read, resident.datasets):
         for epoch in (0, 1):
             plain.set_epoch(epoch)
             numbered.set_epoch(epoch)
@@ -50,8 +50,8 @@ def test_a_video_of_several_queries_lies_there_once():
     tables = make_tables(sizes={"train": 3, "val": 2})
     tables["train"] = tables["train"].map(lambda row: row | {"vid": "v0", "num_clips": 5, "duration": 10.0})
     train, _ = datasets(tables, small_config())
-    ResidentFeatures([train], "cpu")
-    numbers = [train[index]["video_features"] for index in range(3)]
+    (kept,) = ResidentFeatures([train], "cpu").datasets
+    numbers = [kept[index]["video_features"] for index in range(3)]
     np.testing.assert_array_equal(numbers[0], numbers[1])
     assert numbers[0].tolist() == [1, 2, 3, 4, 5]
 

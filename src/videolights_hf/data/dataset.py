@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -173,9 +174,11 @@ class FeatureDataset(EpochCounter, TorchDataset):
         """How many words of an item's query the model sees, known without reading features."""
         return self.builder.num_tokens(self._queries[self._place(index)[0]])
 
-    def use_rows(self, rows: Sequence[ItemFeatures]) -> None:
-        """Have items hold the numbers of their features' rows, which are given for each item; see `ResidentFeatures`."""
-        self._rows = list(rows)
+    def with_rows(self, rows: Sequence[ItemFeatures]) -> FeatureDataset:
+        """The same dataset, whose items hold the numbers of their features' rows, given for each; see `ResidentFeatures`."""
+        numbered = copy.copy(self)
+        numbered._rows = list(rows)
+        return numbered
 
     def _place(self, index: int) -> tuple[int, int]:
         return (index, 0) if self.windows is None else self.windows[index][:2]

@@ -19,13 +19,16 @@ _GIB = 2**30
 class ResidentFeatures:
     """All features of some datasets in one float32 table on a device for each modality.
 
-    From then on the items of the datasets hold the numbers of their rows instead of features, and so do the batches of
-    `VideoLightsDataCollator`; `look_up` puts the features in their place, on the device. What the model sees is the same to
-    the bit. Row 0 of a table is zeros: padding and dropped tokens, which are zeros, have its number.
+    The items of `datasets` hold the numbers of their rows instead of features, and so do the batches that
+    `VideoLightsDataCollator` makes of them; `look_up` puts the features in their place, on the device. What the model sees is
+    the same to the bit. Row 0 of a table is zeros: padding and dropped tokens, which are zeros, have its number.
 
     Args:
-        datasets: Datasets of one model.
+        datasets: Datasets of one model; they stay as they are.
         device: Where the features are put.
+
+    Attributes:
+        datasets: The same datasets in the same order, with numbers of rows.
 
     Raises:
         ValueError: A dataset is streamed, its features are damaged, or the device has too little free memory.
@@ -42,7 +45,8 @@ class ResidentFeatures:
     >>> config = VideoLightsConfig(video_backbones=video_backbones, text_backbones=text_backbones)
     >>> train = FeatureDataset.from_config(tables, "train", config, training=True)
     >>> resident = ResidentFeatures([train], "cpu")
-    >>> batch = resident.look_up(VideoLightsDataCollator()([train[0], train[1]]))
+    >>> (numbered,) = resident.datasets
+    >>> batch = resident.look_up(VideoLightsDataCollator()([numbered[0], numbered[1]]))
     >>> batch["video_features"].shape[2] == config.video_dim
     True
     ```
@@ -57,6 +61,7 @@ class ResidentFeatures:
                 )
         self.device = torch.device(device)
         self._tables: dict[str, torch.Tensor] = {}
+        self.datasets: list[FeatureDataset] = []
         if not datasets:
             return
         # Row 0 is the zeros.
@@ -71,8 +76,7 @@ class ResidentFeatures:
         self._check_memory(shapes)
         self._tables = {name: torch.zeros(shape, device=self.device) for name, shape in shapes.items()}
         self._next = {"video": 1, "text": 1}
-        for dataset in datasets:
-            dataset.use_rows(self._put(dataset))
+        self.datasets = [dataset.with_rows(self._put(dataset)) for dataset in datasets]
 
     def look_up(self, batch: Mapping[str, Any]) -> dict[str, Any]:
         """A batch with features in place of the numbers of their rows, and unchanged where it has features already."""

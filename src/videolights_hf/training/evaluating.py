@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler, SequentialSampler
 from transformers.trainer_utils import EvalLoopOutput
 
 from ..common.time_axis import QueryWindow
+from ..data.dataset import FeatureDataset
 from ..data.resident import ResidentFeatures
 from ..inference.moments import MomentSelection
 from ..metrics import SplitOutputs, submission_rows
@@ -134,6 +135,18 @@ class EvaluatingTrainer(PublishingTrainer):
             stacked = torch.stack([terms[name].float() for name in self._eval_term_names])
             predictions += (stacked.expand(len(predictions[0]), -1).contiguous(),)
         return loss, predictions, None
+
+    def _keep_on_device(
+        self, train: Dataset | None, evaluated: Dataset | dict[str, Dataset] | None, device: torch.device
+    ) -> tuple[Dataset | None, Dataset | dict[str, Dataset] | None]:
+        """The same datasets, whose features lie on the device."""
+        by_name = datasets_by_name(evaluated)
+        datasets = [*([] if train is None else [train]), *by_name.values()]
+        self.resident = ResidentFeatures(cast("list[FeatureDataset]", datasets), device)
+        kept = iter(self.resident.datasets)
+        train = None if train is None else next(kept)
+        named: dict[str, Dataset] = dict(zip(by_name, kept, strict=True))
+        return train, named if isinstance(evaluated, Mapping) else named.get("")
 
     def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
         inputs = super()._prepare_inputs(inputs)

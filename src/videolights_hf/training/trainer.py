@@ -17,8 +17,6 @@ from transformers import EarlyStoppingCallback, IntervalStrategy, PrinterCallbac
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, TrainOutput, has_length
 
 from ..data.collator import BatchLengths, VideoLightsDataCollator
-from ..data.dataset import FeatureDataset
-from ..data.resident import ResidentFeatures
 from ..models.detector import DetectorForMomentRetrieval
 from .arguments import VideoLightsTrainingArguments
 from .averaging import WeightAverage
@@ -122,9 +120,7 @@ class VideoLightsTrainer(EvaluatingTrainer):
             # A graph serves one number of moments; further ones have no effect.
             data_collator = dataclasses.replace(data_collator, lengths=BatchLengths(clips=0, words=0))
         if args.resident_features:
-            datasets = [train_dataset, *datasets_by_name(eval_dataset).values()]
-            kept = [cast(FeatureDataset, dataset) for dataset in datasets if dataset is not None]
-            self.resident = ResidentFeatures(kept, args.device)
+            train_dataset, eval_dataset = self._keep_on_device(train_dataset, eval_dataset, args.device)
         super().__init__(
             model=model,
             args=args,
