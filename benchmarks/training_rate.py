@@ -74,6 +74,7 @@ def train(data: Path, settings: list[str], epochs: int, evaluate: bool, small: b
             save_strategy="no",
             load_best_model_at_end=False,
             eval_strategy="epoch" if evaluate else "no",
+            eval_epochs=1,
             disable_tqdm=True,
         )
         config = recipe.model_config()

@@ -3,6 +3,7 @@ import json
 import os
 import socket
 import stat
+import threading
 
 import pytest
 
@@ -123,6 +124,16 @@ def test_a_pipe_that_nobody_reads_is_named(tmp_path):
     with pytest.raises(OSError, match="A named pipe that nobody reads") as raised:
         write_text(tmp_path / "pipe", "x")
     assert raised.value.filename == str(tmp_path / "pipe")
+
+
+def test_a_reader_may_start_a_little_later(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    read = []
+    reader = threading.Timer(0.3, lambda: read.append((tmp_path / "pipe").read_text()))
+    reader.start()
+    write_text(tmp_path / "pipe", "through")
+    reader.join()
+    assert read == ["through"]
 
 
 def test_a_folder_with_a_pipe_in_it_is_refused(tmp_path):

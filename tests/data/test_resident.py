@@ -46,6 +46,24 @@ def test_batches_are_the_same_to_the_bit(audio, windows):
                 assert_same(resident.look_up(batch), expected)
 
 
+@pytest.mark.parametrize("windows", [False, True])
+def test_a_backbone_that_the_model_does_not_use_may_be_shorter(windows):
+    tables = make_tables()
+    # The counts of clips in the tables are those of the shortest backbone.
+    for name in ("videos", "train", "val"):
+        tables[name] = tables[name].map(
+            lambda row: {"num_clips": row["num_clips"] - 1}, features=tables[name].features
+        )
+    config = small_config(video_backbones=[["clip", 4]], max_video_length=3 if windows else 20)
+    read = datasets(tables, config, windows)
+    resident = ResidentFeatures(read, "cpu")
+    for plain, numbered in zip(read, resident.datasets):
+        batches = [
+            VideoLightsDataCollator()([data[index] for index in range(len(data))]) for data in (plain, numbered)
+        ]
+        assert_same(resident.look_up(batches[1]), batches[0])
+
+
 def test_a_video_of_several_queries_lies_there_once():
     tables = make_tables(sizes={"train": 3, "val": 2})
     tables["train"] = tables["train"].map(lambda row: row | {"vid": "v0", "num_clips": 5, "duration": 10.0})
@@ -69,7 +87,7 @@ def test_what_does_not_fit_is_said_before_anything_is_read(monkeypatch):
     train, _ = datasets(tables, config)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (100, 2**34))
     monkeypatch.setattr(FeatureDataset, "features", None)
-    with pytest.raises(ValueError, match=r"cuda:1 has 0\.0 GiB free: leave resident_features out"):
+    with pytest.raises(ValueError, match=r"cuda:1 has 0\.0 GiB free, .* leave resident_features out"):
         ResidentFeatures([train], "cuda:1")
 
 

@@ -184,3 +184,13 @@ def test_trains_with_cuda_graphs_over_epochs(tmp_path):
     assert not torch._dynamo.utils.counters["graph_break"]
     # One shape, whatever the epoch.
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1
+
+
+@pytest.mark.slow
+def test_predicts_with_cuda_graphs_without_training_before(tmp_path):
+    graphs = {"torch_compile": True, "torch_compile_mode": "reduce-overhead", "fixed_shapes": True, "use_cpu": False}
+    scores = []
+    for settings in ({"fixed_shapes": True, "use_cpu": False}, graphs):
+        # Seven queries in batches of three: outputs are kept over batches.
+        scores.append(small_trainer(tmp_path / str(len(scores)), **settings).evaluate()["eval_loss"])
+    assert scores[1] == pytest.approx(scores[0], rel=1e-3)

@@ -13,7 +13,13 @@ from tests.support.training import (
     small_trainer,
 )
 from videolights_hf import VideoLightsForMomentRetrieval
-from videolights_hf.data import FeatureDataset, StreamingFeatureDataset, VideoLightsDataCollator, export_parquet
+from videolights_hf.data import (
+    BatchLengths,
+    FeatureDataset,
+    StreamingFeatureDataset,
+    VideoLightsDataCollator,
+    export_parquet,
+)
 from videolights_hf.metrics import evaluate_predictions, read_json_lines, selection_score
 from videolights_hf.training import VideoLightsTrainer
 
@@ -230,6 +236,17 @@ class TestOptimization:
             for value in (batch["video_features"], batch["text_features"], batch["labels"]["spans"])
         }
         assert shapes == {(4, 9, config.video_dim), (4, 6, config.text_dim), (4, 5, 2)}
+
+    def test_a_collator_keeps_its_lengths_and_another_kind_is_left_alone(self, tmp_path):
+        lengths = BatchLengths(clips=7, words=5, moments=3)
+        options = {"data_collator": VideoLightsDataCollator(lengths=lengths)}
+        compiled = {"torch_compile": True, "torch_compile_backend": "eager"}
+        assert small_trainer(tmp_path, trainer_options=options, **compiled).data_collator.lengths == lengths
+        assert small_trainer(tmp_path, **compiled).data_collator.lengths == BatchLengths(clips=0, words=0)
+        other = {"data_collator": lambda items: VideoLightsDataCollator()(items)}
+        assert small_trainer(tmp_path, trainer_options=other, **compiled).data_collator is other["data_collator"]
+        with pytest.raises(ValueError, match="`fixed_shapes` needs a VideoLightsDataCollator"):
+            small_trainer(tmp_path, trainer_options=other, fixed_shapes=True)
 
     @pytest.mark.slow
     def test_a_compiled_step_is_one_graph_for_all_epochs(self, tmp_path):

@@ -182,7 +182,7 @@ def read_json_object(path: str | os.PathLike) -> dict[str, Any] | None:
 
 
 def check_holds_regular_files(folder: str | os.PathLike) -> None:
-    """Check that nothing in a folder to write to, or below, is a pipe: who writes to one waits for a reader.
+    """Check that nothing in a folder to write to, or below, is a pipe: a write to one waits for a reader.
 
     Raises:
         ValueError: Naming what is neither a file nor a folder.

@@ -170,6 +170,16 @@ class FeatureDataset(EpochCounter, TorchDataset):
         query = self._queries[row]
         return self.builder.features(query, self._videos[self._row_of[query["vid"]]], first_clip)
 
+    def video_window(self, index: int) -> tuple[str, int]:
+        """The video of an item, and the first clip that it shows."""
+        row, first_clip = self._place(index)
+        return self._queries[row]["vid"], first_clip
+
+    def num_clips(self, index: int) -> int:
+        """How many clips of its video an item shows, known without reading features."""
+        vid, first_clip = self.video_window(index)
+        return self.builder.num_clips(self._videos[self._row_of[vid]], first_clip)
+
     def num_tokens(self, index: int) -> int:
         """How many words of an item's query the model sees, known without reading features."""
         return self.builder.num_tokens(self._queries[self._place(index)[0]])
@@ -199,13 +209,6 @@ class FeatureDataset(EpochCounter, TorchDataset):
         if self.windows is not None:
             return [window.num_clips for window in self.windows]
         return [min(clips, self.builder.max_video_length) for clips in self._annotations["num_clips"]]
-
-    @property
-    def video_windows(self) -> list[tuple[str, int, int]]:
-        """The video of each item, the first clip that it shows, and how many; known without reading features."""
-        vids, lengths = self._annotations["vid"], self.lengths
-        places = map(self._place, range(len(self)))
-        return [(vids[row], first_clip, clips) for (row, first_clip), clips in zip(places, lengths, strict=True)]
 
     @property
     def domains(self) -> list[str]:

@@ -28,12 +28,12 @@ _QUERY_COLUMNS = ("qid", "vid", "duration", "clip_length", "label_rule", *LABEL_
 
 
 class ItemFeatures(NamedTuple):
-    """What a model sees of a query and its video.
+    """What a model sees of a query and its video: features, or the numbers of their rows in `ResidentFeatures`.
 
     Attributes:
-        video: float32 (L, Dv), with the temporal channels.
-        text: float32 (N, Dt).
-        audio: float32 (L, Da), if the model takes audio.
+        video: float32 (L, Dv), with the temporal channels; or int64 (L,).
+        text: float32 (N, Dt); or int64 (N,).
+        audio: float32 (L, Da), if the model takes audio; or int64 (L,).
     """
 
     video: np.ndarray
@@ -52,6 +52,8 @@ class _BareItem(TypedDict):
 
 class Item(_BareItem, total=False):
     """A training or evaluation item: one query and what the model sees of its video.
+
+    In a dataset of `ResidentFeatures` features are the numbers of their rows, int64 (L,) and (N,).
 
     Attributes:
         qid: The query's id.
@@ -217,6 +219,11 @@ class ItemBuilder:
         if is_labeled(query):
             item["labels"] = self._labels(query, len(features.video), epoch, first_clip)
         return item
+
+    def num_clips(self, video: Mapping[str, Any], first_clip: int = 0) -> int:
+        """How many clips of a video the model sees from one on, known without reading features."""
+        shortest = min(video[column]["shape"][0] for column in self.video_columns[1:])
+        return min(self.max_video_length, shortest - first_clip)
 
     def num_tokens(self, query: Mapping[str, Any]) -> int:
         """How many words of a query the model sees, known without reading features."""

@@ -14,6 +14,8 @@ from .dataset import FeatureDataset
 from .items import ItemFeatures
 
 _GIB = 2**30
+# The part of the free memory that features may take: the model and its steps need the rest.
+_MOST = 0.9
 
 
 class ResidentFeatures:
@@ -67,8 +69,10 @@ class ResidentFeatures:
         # Row 0 is the zeros.
         rows = {"video": 1, "text": 1}
         for dataset in datasets:
-            rows["video"] += sum(num_clips for *_, num_clips in set(dataset.video_windows))
-            rows["text"] += sum(map(dataset.num_tokens, range(len(dataset))))
+            items = range(len(dataset))
+            one_of_each = {dataset.video_window(index): index for index in items}.values()
+            rows["video"] += sum(map(dataset.num_clips, one_of_each))
+            rows["text"] += sum(map(dataset.num_tokens, items))
         builder = datasets[0].builder
         shapes = {"video": (rows["video"], builder.video_width), "text": (rows["text"], builder.text_width)}
         if builder.audio_dim:
@@ -91,17 +95,18 @@ class ResidentFeatures:
         if self.device.type != "cuda":
             return
         free, needed = torch.cuda.mem_get_info(self.device)[0], 4 * sum(map(math.prod, shapes.values()))
-        if needed > free:
+        if needed > _MOST * free:
             raise ValueError(
-                f"The features take {needed / _GIB:.1f} GiB, and {self.device} has {free / _GIB:.1f} GiB free: leave "
-                "resident_features out."
+                f"The features take {needed / _GIB:.1f} GiB, and {self.device} has {free / _GIB:.1f} GiB free, of which a "
+                f"step needs some: leave resident_features out."
             )
 
     def _put(self, dataset: FeatureDataset) -> list[ItemFeatures]:
         """Copy a dataset's features; the rows of each of its items."""
-        rows_of_videos: dict[tuple[str, int, int], np.ndarray] = {}
+        rows_of_videos: dict[tuple[str, int], np.ndarray] = {}
         items = []
-        for index, window in enumerate(dataset.video_windows):
+        for index in range(len(dataset)):
+            window = dataset.video_window(index)
             features = dataset.features(index)
             if window not in rows_of_videos:
                 rows_of_videos[window] = self._write("video", features.video)
@@ -118,4 +123,4 @@ class ResidentFeatures:
         first, end = self._next[modality], self._next[modality] + len(rows)
         self._tables[modality][first:end] = torch.from_numpy(rows)
         self._next[modality] = end
-        return np.arange(first, end)
+        return np.arange(first, end, dtype=np.int64)

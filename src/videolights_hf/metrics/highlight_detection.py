@@ -20,7 +20,7 @@ SALIENCY_LEVELS: dict[str, int] = {"Fair": 2, "Good": 3, "VeryGood": 4}
 """Lowest rating at which a clip is a highlight, by name of the level."""
 
 MAX_CLIPS = 1_000_000
-"""Clips of the longest video that is scored (23 days at 2 s per clip): a duration beyond it is taken for a mistake."""
+"""Clips of the longest annotated video (23 days at 2 s per clip): a duration beyond it is taken for a mistake."""
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,8 @@ class VideoLightsTrainingArguments(TrainingArguments):
         resident_features: Keep all features on the device, if they fit, instead of reading them for each step: 10 GiB for
             QVHighlights' three backbones. Only for a [`~data.FeatureDataset`].
         fixed_shapes: Pad every batch to the model's maximal lengths and not to those of its longest items, so that a
-            compiled step has one shape, as CUDA graphs need. Padded clips count in some released losses.
+            compiled step has one shape, as CUDA graphs need. Padded clips and words count in some released losses, so that
+            training is another one than without.
         dataloader_num_workers: Processes that read and pad the next batches. By default two, which live on from epoch
             to epoch, where there is an accelerator, and none elsewhere: on a CPU they would take it from the model.
 

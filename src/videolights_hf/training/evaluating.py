@@ -121,11 +121,12 @@ class EvaluatingTrainer(PublishingTrainer):
                 outputs = model(**{name: value for name, value in inputs.items() if name != "labels"})
             else:
                 outputs = model(**inputs, epoch=_EVALUATION_EPOCH)
-                loss = outputs["loss"].detach()
+                loss = outputs["loss"].detach().clone()
+        # Copies: a CUDA graph writes the next batch's outputs to the same memory.
         predictions: tuple[torch.Tensor, ...] = (
             outputs["logits"].float().softmax(-1)[..., 0],
-            outputs["pred_spans"].float(),
-            outputs["saliency_scores"].float(),
+            outputs["pred_spans"].to(torch.float32, copy=True),
+            outputs["saliency_scores"].to(torch.float32, copy=True),
             inputs["video_attention_mask"].sum(-1),
         )
         if loss is not None:

@@ -58,8 +58,8 @@ def train_recipe(
 
     Raises:
         ValueError: The recipe needs a pretrained checkpoint and there is none, the data does not fit the recipe, the run
-            in `output_dir` had other settings, or a backbone's features have another width than the data's; or there is a
-            pipe in it.
+            in `output_dir` had other settings, or a backbone's features have another width than the data's; or
+            `output_dir` holds a named pipe.
         FileExistsError: `output_dir` holds a run, and `resume` is False.
         OSError: A backbone's checkpoint does not exist, or another process trains in `output_dir`.
     """

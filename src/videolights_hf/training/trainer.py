@@ -115,8 +115,10 @@ class VideoLightsTrainer(EvaluatingTrainer):
             torch._dynamo.config.allow_rnn = True
         data_collator = data_collator or VideoLightsDataCollator(seed=args.seed)
         if args.fixed_shapes:
+            if not isinstance(data_collator, VideoLightsDataCollator):
+                raise ValueError("`fixed_shapes` needs a VideoLightsDataCollator: another one pads as it likes.")
             data_collator = dataclasses.replace(data_collator, lengths=BatchLengths.of(model.config))
-        elif args.torch_compile:
+        elif args.torch_compile and getattr(data_collator, "lengths", data_collator) is None:
             # A graph serves one number of moments; further ones have no effect.
             data_collator = dataclasses.replace(data_collator, lengths=BatchLengths(clips=0, words=0))
         if args.resident_features:
@@ -211,7 +213,8 @@ class VideoLightsTrainer(EvaluatingTrainer):
         return (loss, outputs) if return_outputs else loss
 
     def _epoch(self) -> int | torch.Tensor:
-        if not self.args.torch_compile:
+        if not self.args.torch_compile or self.args.n_gpu > 1:
+            # `DataParallel` does not compile, and cannot divide a number among devices.
             return self.current_epoch
         # A number would be a constant of the compiled step, and each epoch would compile it again.
         return torch.full((), self.current_epoch, dtype=torch.float32, device=self.args.device)
