@@ -82,11 +82,11 @@ def test_batches_with_features_pass_unchanged():
     assert resident.look_up(batch)["video_features"] is batch["video_features"]
 
 
-def test_what_does_not_fit_is_said_before_anything_is_read(monkeypatch):
+def test_what_does_not_fit_is_said_before_anything_is_copied(monkeypatch):
     tables, config = make_tables(), small_config()
     train, _ = datasets(tables, config)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (100, 2**34))
-    monkeypatch.setattr(FeatureDataset, "features", None)
+    monkeypatch.setattr(ResidentFeatures, "_put", None)
     with pytest.raises(ValueError, match=r"cuda:1 has 0\.0 GiB free, .* leave resident_features out"):
         ResidentFeatures([train], "cuda:1")
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 from transformers import TrainerCallback
 
+from benchmarks.device import captured
 from tests.support.factories import random_inputs, random_labels, tiny_model
 from tests.support.training import end_weights, small_config, small_trainer
 from videolights_hf.models.matching import match_by_program, match_on_host
@@ -93,18 +94,10 @@ def test_a_step_is_captured_by_a_cuda_graph(example):
     expected = {name: value.clone() for name, value in model.state_dict().items()}
 
     model.load_state_dict(start)
-    step = optimizer_step(model, batch, capturable=True)
-    stream = torch.cuda.Stream()
-    stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):
-        for _ in range(3):
-            step()
-    torch.cuda.current_stream().wait_stream(stream)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        step()
+    # It makes three steps before.
+    replay = captured(optimizer_step(model, batch, capturable=True))
     for _ in range(3):
-        graph.replay()
+        replay()
     for name, value in model.state_dict().items():
         torch.testing.assert_close(value, expected[name], rtol=1e-3, atol=1e-4, msg=name)
 

@@ -123,16 +123,6 @@ class ItemBuilder:
         return [f"{TEXT_PREFIX}{name}" for name, _ in self.text_backbones]
 
     @property
-    def video_width(self) -> int:
-        """Values of a clip, with the two temporal channels."""
-        return sum(width for _, width in self.video_backbones) + 2
-
-    @property
-    def text_width(self) -> int:
-        """Values of a word."""
-        return sum(width for _, width in self.text_backbones)
-
-    @property
     def query_columns(self) -> list[str]:
         """Columns of a table of queries that are needed."""
         return [*_QUERY_COLUMNS, *self.text_columns]

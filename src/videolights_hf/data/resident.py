@@ -73,10 +73,10 @@ class ResidentFeatures:
             one_of_each = {dataset.video_window(index): index for index in items}.values()
             rows["video"] += sum(map(dataset.num_clips, one_of_each))
             rows["text"] += sum(map(dataset.num_tokens, items))
-        builder = datasets[0].builder
-        shapes = {"video": (rows["video"], builder.video_width), "text": (rows["text"], builder.text_width)}
-        if builder.audio_dim:
-            shapes["audio"] = (rows["video"], builder.audio_dim)
+        first = datasets[0].features(0)
+        shapes = {"video": (rows["video"], first.video.shape[1]), "text": (rows["text"], first.text.shape[1])}
+        if first.audio is not None:
+            shapes["audio"] = (rows["video"], first.audio.shape[1])
         self._check_memory(shapes)
         self._tables = {name: torch.zeros(shape, device=self.device) for name, shape in shapes.items()}
         self._next = {"video": 1, "text": 1}
@@ -98,7 +98,7 @@ class ResidentFeatures:
         if needed > _MOST * free:
             raise ValueError(
                 f"The features take {needed / _GIB:.1f} GiB, and {self.device} has {free / _GIB:.1f} GiB free, of which a "
-                f"step needs some: leave resident_features out."
+                "step needs some: leave resident_features out."
             )
 
     def _put(self, dataset: FeatureDataset) -> list[ItemFeatures]:

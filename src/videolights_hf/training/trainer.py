@@ -114,11 +114,12 @@ class VideoLightsTrainer(EvaluatingTrainer):
             # Else dynamo leaves the GRU of the task coupling to Python, and the step breaks in two there.
             torch._dynamo.config.allow_rnn = True
         data_collator = data_collator or VideoLightsDataCollator(seed=args.seed)
+        is_ours = isinstance(data_collator, VideoLightsDataCollator)
         if args.fixed_shapes:
-            if not isinstance(data_collator, VideoLightsDataCollator):
+            if not is_ours:
                 raise ValueError("`fixed_shapes` needs a VideoLightsDataCollator: another one pads as it likes.")
             data_collator = dataclasses.replace(data_collator, lengths=BatchLengths.of(model.config))
-        elif args.torch_compile and getattr(data_collator, "lengths", data_collator) is None:
+        elif args.torch_compile and is_ours and data_collator.lengths is None:
             # A graph serves one number of moments; further ones have no effect.
             data_collator = dataclasses.replace(data_collator, lengths=BatchLengths(clips=0, words=0))
         if args.resident_features:
