@@ -13,7 +13,7 @@ from videolights_hf.convert.checkpoints import read_release_checkpoint
 from videolights_hf.convert.release_names import revert_state_dict
 from videolights_hf.convert.release_options import config_from_release
 from videolights_hf.models.attention import AttentionBase
-from videolights_hf.models.dropout import DropAddNorm, PReLUDropout
+from videolights_hf.models.dropout import DropAddNorm
 
 DRAWS = 1500
 # Dropouts of the plain model, and of the package's: patterns of their names.
@@ -24,12 +24,12 @@ DROPOUTS = {
     "fusion attention": (r".*cross_attn_\d", r"model\.fusion\.layers\.\d\.(video|text)_from_\w*(text|video)"),
     "fusion": (
         r".*t2v_encoder\.layers\.\d\.dropout",
-        r"model\.fusion\.layers\.\d\.(dropout|norm4|feed_forward\.activation)",
+        r"model\.fusion\.layers\.\d\.(dropout|norm4|feed_forward\.activation\.dropout)",
     ),
     "encoder attention": (r".*\.encoder\.layers\.\d\.self_attn", r"model\.encoder\.layers\.\d\.self_attn"),
     "encoder": (
         r".*\.encoder\.layers\.\d\.dropout",
-        r"model\.encoder\.layers\.\d\.(norm\d|feed_forward\.activation)",
+        r"model\.encoder\.layers\.\d\.(norm\d|feed_forward\.activation\.dropout)",
     ),
     "decoder self-attention": (
         r".*decoder\.layers\.\d\.self_attn\.dropout",
@@ -41,7 +41,7 @@ DROPOUTS = {
     ),
     "decoder": (
         r".*decoder\.layers\.\d\.dropout",
-        r"model\.decoder\.layers\.\d\.(norm\d|feed_forward\.activation)",
+        r"model\.decoder\.layers\.\d\.(norm\d|feed_forward\.activation\.dropout)",
     ),
 }
 
@@ -156,7 +156,7 @@ def set_dropout(model, names: str, rate: float) -> None:
     for name, module in model.named_modules():
         chosen = re.fullmatch(names, name) is not None
         matched += chosen
-        if isinstance(module, (torch.nn.Dropout, DropAddNorm, PReLUDropout)):
+        if isinstance(module, (torch.nn.Dropout, DropAddNorm)):
             module.p = rate if chosen else 0.0
         elif isinstance(module, torch.nn.MultiheadAttention):
             module.dropout = rate if chosen else 0.0

@@ -9,7 +9,7 @@ from unittest import mock
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from videolights_hf.models import attention, dropout, matching
+from videolights_hf.models import detector, dropout, matching
 
 
 class CountSyncs(TorchDispatchMode):
@@ -48,8 +48,8 @@ class CountConstants(TorchFunctionMode):
 def device_paths() -> Iterator[None]:
     """Run what a device runs: PyTorch's own dropout, and matching without scipy."""
     with (
-        mock.patch.object(dropout, "drops_by_bits", return_value=False),
-        mock.patch.object(attention, "drops_by_bits", return_value=False),
+        mock.patch.object(dropout, "is_on_host", return_value=False),
+        mock.patch.object(detector, "is_on_host", return_value=False),
         mock.patch.object(matching, "match_on_host", matching.match_by_program),
     ):
         yield

@@ -11,6 +11,7 @@ from transformers.utils.generic import is_flash_attention_requested
 from .configuration import DetectorConfig
 from .dropout import dropped_attention, drops_by_bits
 from .linear import PackedLinear, ZeroBiasLinear, project_together
+from .numerics import is_on_host
 
 
 def eager_attention_forward(
@@ -25,12 +26,16 @@ def eager_attention_forward(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Scaled dot-product attention that also returns its weights.
 
-    Shapes: query (B, H, Q, d), key (B, H, K, d), value (B, H, K, e), mask broadcastable to (B, H, Q, K) and additive.
+    Shapes: query (B, H, Q, d), key (B, H, K, d), value (B, H, K, e), mask broadcastable to (B, H, Q, K), additive or
+    boolean (True attends).
     Returns (B, Q, H, e) and (B, H, Q, K).
     """
     weights = torch.matmul(query, key.transpose(2, 3)) * scaling
     if attention_mask is not None:
-        weights = weights + attention_mask
+        if attention_mask.dtype == torch.bool:
+            weights = weights.masked_fill(~attention_mask, torch.finfo(weights.dtype).min)
+        else:
+            weights = weights + attention_mask
     weights = nn.functional.softmax(weights, dim=-1)
     dropped = nn.functional.dropout(weights, p=dropout, training=module.training)
     return torch.matmul(dropped, value).transpose(1, 2), weights
@@ -63,6 +68,10 @@ class AttentionBase(nn.Module):
         dropout = self.config.dropout if self.training else 0.0
         if implementation == "sdpa" and drops_by_bits(query, dropout):
             return self.out_proj(dropped_attention(query, key, value, attention_mask, dropout).flatten(2)), None
+        if implementation == "sdpa" and query.shape[-1] != value.shape[-1] and is_on_host(query):
+            # PyTorch has no fused kernel for that on a CPU, and its fallback is slower than this.
+            output, _ = eager_attention_forward(self, query, key, value, attention_mask, 1.0, dropout)
+            return self.out_proj(output.flatten(2)), None
         attention: Callable = ALL_ATTENTION_FUNCTIONS.get_interface(implementation, eager_attention_forward)
         output, weights = attention(
             self,

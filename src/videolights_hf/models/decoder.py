@@ -57,11 +57,11 @@ class AnchorSelfAttention(AttentionBase):
 
 
 class ProjectedMemory(NamedTuple):
-    """Encoded clips as one layer's cross-attention reads them, all (B, L, D).
+    """Encoded clips as one layer's cross-attention reads them, (B, L, D).
 
     Attributes:
         key: Of the content.
-        key_position: Of the positions.
+        key_position: Of the positions, or (1, L, D) where they are the same for all.
         value: Of the content.
     """
 
@@ -98,7 +98,7 @@ class AnchorCrossAttention(AttentionBase):
             query = query + self.q_position_proj(query_position)
             key = key + key_position
         query = torch.cat((self.split_heads(query), self.split_heads(self.q_sine_proj(query_sine))), dim=-1)
-        key = torch.cat((self.split_heads(key), self.split_heads(key_position)), dim=-1)
+        key = torch.cat((self.split_heads(key), self.split_heads(key_position.expand_as(key))), dim=-1)
         return self.attend(query, key, self.split_heads(value), memory_mask)
 
     @staticmethod

@@ -13,7 +13,7 @@ from .encoder import EncoderOutput
 from .feed_forward import MLP
 from .fusion import FusionOutput
 from .losses import DetectorLoss
-from .numerics import inverse_sigmoid
+from .numerics import inverse_sigmoid, is_on_host
 from .outputs import DetectorModelOutput, MomentRetrievalOutput
 from .positions import TextPositionEmbedding, video_position_embedding
 from .pretrained import DetectorPreTrainedModel
@@ -73,11 +73,11 @@ class DetectorModel(DetectorPreTrainedModel):
         return clips, Tokens(text, text_position, text_valid)
 
     def place_clips(self, video: torch.Tensor, valid: torch.Tensor | None) -> torch.Tensor:
-        """Positions of clips (B, L, D); `valid` (B, L) marks clips that are not padding."""
+        """Positions of clips (B, L, D), where nothing is padded (1, L, D); `valid` (B, L) marks clips that are not padding."""
         if self.clip_position_embedding is not None:
-            return self.clip_position_embedding.weight[: video.shape[1]].expand_as(video)
-        count = Tokens(video, valid=valid).is_valid().to(video.dtype)
-        return video_position_embedding(count, self.config.hidden_size).to(video.dtype)
+            return self.clip_position_embedding.weight[: video.shape[1]].unsqueeze(0)
+        valid = Tokens(video[:1]).is_valid() if valid is None else valid
+        return video_position_embedding(valid.to(video.dtype), self.config.hidden_size).to(video.dtype)
 
     def refine(self, clips: Tokens, words: Tokens) -> Tokens:
         """Clips refined by the sentence (FRA), or the clips as they are where the configuration has none."""
@@ -273,7 +273,9 @@ def _as_padding(modality: str, mask: torch.Tensor | None, features: torch.Tensor
             f"`{modality}_attention_mask` must have shape {tuple(features.shape[:2])} like its features, "
             f"got {tuple(mask.shape)}."
         )
-    return None if mask is None else mask.bool()
+    if mask is None or (is_on_host(mask) and mask.all()):
+        return None
+    return mask.bool()
 
 
 def _unit(vectors: torch.Tensor) -> torch.Tensor:

@@ -6,24 +6,28 @@ decides over four values. On other devices and in compiled graphs PyTorch's own 
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.autograd.function import once_differentiable
+
+from .numerics import is_on_host
 
 _LEVELS = 2**16
 
 
 def drops_by_bits(values: torch.Tensor, p: float) -> bool:
     """Whether random bits decide over these values: some are to be dropped, on the CPU, outside of compiled graphs."""
-    return 0 < p < 1 and values.device.type == "cpu" and not torch.compiler.is_compiling()
+    return 0 < p < 1 and is_on_host(values)
 
 
 def draw_bits(shape: torch.Size) -> torch.Tensor:
     """16 random bits for each value of a tensor, as int16."""
     count = shape.numel()
-    # The end is exclusive: of 2 ** 64 draws one does not occur.
-    draws = torch.randint(-(2**63), 2**63 - 1, ((count + 3) // 4,))
-    return draws.view(torch.int16)[:count].view(shape)
+    # PyTorch's generator seeds one of numpy's, which takes a third of the time for a number.
+    seed = int(torch.empty((), dtype=torch.int64).random_())
+    draws = np.random.SFC64(seed).random_raw((count + 3) // 4)
+    return torch.from_numpy(draws.view(np.int16)[:count]).view(shape)
 
 
 def kept(bits: torch.Tensor, p: float, dtype: torch.dtype) -> tuple[torch.Tensor, float]:
@@ -87,27 +91,6 @@ class _DropAddNorm(torch.autograd.Function):
         return of_total, drop(of_total, bits, ctx.p), of_weight, of_bias, None, None
 
 
-class _PReLUDrop(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, values: torch.Tensor, slope: torch.Tensor, p: float) -> torch.Tensor:
-        bits = draw_bits(values.shape)
-        factors, scale = kept(bits, p, values.dtype)
-        ctx.p = p
-        ctx.save_for_backward(bits, values, slope)
-        return factors.mul_(torch.prelu(values, slope)).mul_(scale)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, None]:
-        bits, values, slope = ctx.saved_tensors
-        gradient = drop(gradient, bits, ctx.p)
-        # PyTorch's backward writes the slope's gradient for every value before it sums them up.
-        of_slope = torch.dot(values.clamp(max=0).view(-1), gradient.view(-1)).view_as(slope)
-        # Only on the CPU, where reading the slope waits for nothing.
-        of_values = torch.ops.aten.leaky_relu_backward(gradient, values, slope.item(), False)
-        return of_values, of_slope, None
-
-
 class _DroppedAttention(torch.autograd.Function):
     @staticmethod
     def forward(
@@ -166,9 +149,9 @@ class Dropout(nn.Dropout):
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
         """Any shape to the same shape."""
-        if self.training and drops_by_bits(values, self.p):
-            return _Drop.apply(values, self.p)
-        return super().forward(values)
+        if not self.training:
+            return values
+        return _Drop.apply(values, self.p) if drops_by_bits(values, self.p) else super().forward(values)
 
 
 class DropAddNorm(nn.LayerNorm):
@@ -180,9 +163,11 @@ class DropAddNorm(nn.LayerNorm):
 
     def forward(self, residual: torch.Tensor, update: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
         """`norm(residual + dropout(update))` of (..., D) tensors."""
-        if self.training and drops_by_bits(update, self.p):
+        if not self.training:
+            return super().forward(residual + update)
+        if drops_by_bits(update, self.p):
             return _DropAddNorm.apply(residual, update, self.weight, self.bias, self.eps, self.p)
-        return super().forward(residual + nn.functional.dropout(update, self.p, self.training))
+        return super().forward(residual + nn.functional.dropout(update, self.p))
 
 
 class PReLUDropout(nn.PReLU):
@@ -190,13 +175,16 @@ class PReLUDropout(nn.PReLU):
 
     def __init__(self, p: float):
         super().__init__()
-        self.p = p
+        self.dropout = Dropout(p)
+
+    @property
+    def slope(self) -> torch.Tensor:
+        """(1,) what values below zero are multiplied with."""
+        return self.weight
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
         """Any shape to the same shape."""
-        if self.training and drops_by_bits(values, self.p):
-            return _PReLUDrop.apply(values, self.weight, self.p)
-        return nn.functional.dropout(super().forward(values), self.p, self.training)
+        return self.dropout(super().forward(values))
 
 
 class ReLUDropout(nn.ReLU):
@@ -205,6 +193,8 @@ class ReLUDropout(nn.ReLU):
     def __init__(self, p: float):
         super().__init__()
         self.dropout = Dropout(p)
+        # Of the same name as PReLU's, so that both run through the same steps.
+        self.slope = torch.zeros(1)
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
         """Any shape to the same shape."""

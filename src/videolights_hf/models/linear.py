@@ -23,18 +23,44 @@ class PackedLinear(ZeroBiasLinear):
     """
 
 
+def has_hooks(module: nn.Module) -> bool:
+    """Whether someone wants to be called when this module runs."""
+    hooks = module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks
+    return any(hooks)
+
+
+def are_plain(*layers: nn.Module) -> bool:
+    """Whether linear layers and norms do what PyTorch's do and nothing else: no adapters, quantized weights or hooks."""
+    plain = nn.Linear.forward, nn.LayerNorm.forward
+    return all(type(layer).forward in plain and not has_hooks(layer) for layer in layers)
+
+
 def project_together(states: torch.Tensor, *layers: nn.Linear) -> tuple[torch.Tensor, ...]:
     """The outputs of linear layers on the same input (..., D), in training from one matrix product.
 
     At inference putting the weights together costs more than it saves. Layers that do more than a linear layer does
-    (adapters, quantized weights, hooks) run each by itself.
+    run each by itself.
     """
-    are_plain = all(type(layer).forward is nn.Linear.forward and not layer._forward_hooks for layer in layers)
-    if not are_plain or not torch.is_grad_enabled():
+    if not are_plain(*layers) or not torch.is_grad_enabled():
         return tuple(layer(states) for layer in layers)
     weight = torch.cat([layer.weight for layer in layers])
     bias = torch.cat([layer.bias for layer in layers])
     return nn.functional.linear(states, weight, bias).split([layer.out_features for layer in layers], dim=-1)
+
+
+def projected_dot(states: torch.Tensor, layer: nn.Linear, vectors: torch.Tensor) -> torch.Tensor:
+    """Dot products (B, S) of `layer(states)` with one vector (B, D) or (1, D) per sample, without the outputs of the layer.
+
+    The layer moves to the vectors, of which there are fewer: `(x W' + b) v = x (W' v) + b v`.
+    """
+    if not are_plain(layer):
+        return (layer(states) * vectors.unsqueeze(1)).sum(-1)
+    return (states @ (vectors @ layer.weight).unsqueeze(-1)).squeeze(-1) + (vectors @ layer.bias).unsqueeze(-1)
+
+
+def projected_sum(states: torch.Tensor, layer: nn.Linear) -> torch.Tensor:
+    """Sums (B, S) over the outputs of a linear layer on states (B, S, D)."""
+    return projected_dot(states, layer, torch.ones_like(layer.bias).unsqueeze(0))
 
 
 class LocalConvolution(nn.Conv1d):
@@ -54,4 +80,15 @@ class XavierModule(nn.Module):
     """Module whose own parameters (not those of its children) are matrices that start Xavier-uniform."""
 
 
-__all__ = ["LocalConvolution", "PackedLinear", "XavierLinear", "XavierModule", "ZeroBiasLinear", "project_together"]
+__all__ = [
+    "LocalConvolution",
+    "PackedLinear",
+    "XavierLinear",
+    "XavierModule",
+    "ZeroBiasLinear",
+    "are_plain",
+    "has_hooks",
+    "project_together",
+    "projected_dot",
+    "projected_sum",
+]

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from .configuration import DetectorConfig
-from .numerics import full_precision
+from .numerics import full_precision, is_on_host
 from .spans import center_width_to_start_end, generalized_temporal_iou
 
 # Stands for a cost that is not a number, so that a diverged prediction is matched last instead of raising.
@@ -62,7 +62,7 @@ class Matcher:
             costs = self.costs(full_precision(logits), full_precision(pred_spans), full_precision(spans))
             costs = torch.nan_to_num(costs, nan=_WORST_COST)
         # By where the costs are and how many moments there can be, never by values: those would have to be waited for.
-        waits = costs.device.type != "cpu" or torch.compiler.is_compiling()
+        waits = not is_on_host(costs)
         if waits and spans.shape[1] <= MAX_PROGRAM_MOMENTS:
             return match_by_program(costs, span_mask)
         return match_on_host(costs, span_mask)

@@ -8,6 +8,11 @@ def full_precision(values: torch.Tensor) -> torch.Tensor:
     return values if values.dtype == torch.float64 else values.float()
 
 
+def is_on_host(values: torch.Tensor) -> bool:
+    """Whether a question about values costs nothing: they are on the CPU, and no graph is made that would depend on it."""
+    return values.device.type == "cpu" and not (torch.compiler.is_compiling() or torch.jit.is_tracing())
+
+
 def masked_softmax(scores: torch.Tensor, valid: torch.Tensor, dim: int = -1) -> torch.Tensor:
     """Softmax over the valid entries along a dimension, computed in at least float32."""
     return full_precision(scores).masked_fill(~valid, -1e30).softmax(dim).to(scores.dtype)
@@ -19,4 +24,4 @@ def inverse_sigmoid(value: torch.Tensor, eps: float = 1e-3) -> torch.Tensor:
     return torch.log(value.clamp(min=eps) / (1 - value).clamp(min=eps))
 
 
-__all__ = ["full_precision", "inverse_sigmoid", "masked_softmax"]
+__all__ = ["full_precision", "inverse_sigmoid", "is_on_host", "masked_softmax"]

@@ -3,6 +3,7 @@
 import torch
 from torch import nn
 
+from .blockwise import norm_drop_project, runs_blockwise
 from .configuration import DetectorConfig
 from .dropout import Dropout
 from .linear import LocalConvolution
@@ -22,10 +23,11 @@ class ProjectionLayer(nn.Module):
 
     def forward(self, features: torch.Tensor, valid: torch.Tensor | None = None) -> torch.Tensor:
         """(B, S, input_size) to (B, S, D); `valid` (B, S) marks tokens that are not padding."""
-        features = self.dropout(self.norm(features))
         if isinstance(self.projection, LocalConvolution):
-            return self.projection(features, valid)
-        return self.projection(features)
+            return self.projection(self.dropout(self.norm(features)), valid)
+        if runs_blockwise(features, features.shape[-1], self.dropout, self.norm, self.projection):
+            return norm_drop_project(features, self.norm, self.dropout, self.projection)
+        return self.projection(self.dropout(self.norm(features)))
 
 
 class Projection(nn.Module):

@@ -15,7 +15,7 @@ class Tokens(NamedTuple):
 
     Attributes:
         states: (B, S, D).
-        position: (B, S, D), or None for tokens without positions.
+        position: (B, S, D), or (1, S, D) where they are the same for all, or None for tokens without positions.
         valid: (B, S) bool, or None when nothing is padded.
     """
 
@@ -40,18 +40,15 @@ class Tokens(NamedTuple):
 
     def for_batch(self, size: int) -> Tokens:
         """The same tokens for a batch of this size, if they are of one sample."""
-
-        def expanded(rows: torch.Tensor | None) -> torch.Tensor | None:
-            return None if rows is None else rows.expand(size, *rows.shape[1:])
-
-        return Tokens(self.states.expand(size, -1, -1), expanded(self.position), expanded(self.valid))
+        valid = None if self.valid is None else self.valid.expand(size, -1)
+        return Tokens(self.states.expand(size, -1, -1), self.position, valid)
 
     def then(self, other: Tokens) -> Tokens:
         """These tokens followed by others of the same batch."""
         states = torch.cat((self.states, other.states), dim=1)
-        position = torch.cat(
-            [torch.zeros_like(x.states) if x.position is None else x.position for x in (self, other)], dim=1
-        )
+        positions = [torch.zeros_like(x.states[:1]) if x.position is None else x.position for x in (self, other)]
+        size = next((position.shape[0] for position in positions if position.shape[0] > 1), 1)
+        position = torch.cat([position.expand(size, -1, -1) for position in positions], dim=1)
         if self.valid is None and other.valid is None:
             return Tokens(states, position)
         return Tokens(states, position, torch.cat((self.is_valid(), other.is_valid()), dim=1))
@@ -65,11 +62,10 @@ class Tokens(NamedTuple):
         def with_shifted(rows: torch.Tensor) -> torch.Tensor:
             return torch.cat((rows, rows.roll(-shift, dims=0)))
 
-        return Tokens(
-            with_shifted(self.states),
-            None if self.position is None else torch.cat((self.position, self.position)),
-            None if self.valid is None else with_shifted(self.valid),
-        )
+        position = self.position
+        if position is not None and position.shape[0] > 1:
+            position = torch.cat((position, position))
+        return Tokens(with_shifted(self.states), position, None if self.valid is None else with_shifted(self.valid))
 
     def attention_mask(self, config: PreTrainedConfig, query: torch.Tensor) -> torch.Tensor | None:
         """Mask over padded tokens as keys, in the form that the attention implementation of `config` takes.

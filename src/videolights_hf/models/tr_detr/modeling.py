@@ -11,6 +11,7 @@ from ..decoder import AnchorDecoder
 from ..detector import DetectorForMomentRetrieval, DetectorModel
 from ..encoder import Encoder
 from ..fusion import Fusion
+from ..linear import projected_sum
 from ..numerics import masked_softmax
 from ..outputs import DetectorModelOutput
 from ..videolights.coupling import MomentReader
@@ -96,7 +97,7 @@ class TRDetrModel(DetectorModel):
 
     def score_highlights(self, clips: torch.Tensor) -> torch.Tensor:
         """Highlight scores (B, L) of clips (B, L, D)."""
-        return self.highlight_head(clips).sum(-1) * clips.shape[-1] ** -0.5
+        return projected_sum(clips, self.highlight_head) * clips.shape[-1] ** -0.5
 
 
 class TRDetrForMomentRetrieval(DetectorForMomentRetrieval):

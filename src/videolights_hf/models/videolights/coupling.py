@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 from ..configuration import DetectorConfig
+from ..linear import projected_sum
 from ..spans import center_width_to_start_end
 
 
@@ -80,7 +81,7 @@ class MomentToHighlight(MomentReader):
         `num_clips` (B, 1) are those of each video; by default padding counts as clips, as in the release.
         """
         weight = projected_video @ self.read_moment(projected_video, logits, spans, num_clips).unsqueeze(-1)
-        return self.projection(memory * weight + memory).sum(-1) * memory.shape[-1] ** -0.5
+        return projected_sum(memory * weight + memory, self.projection) * memory.shape[-1] ** -0.5
 
 
 __all__ = ["MomentReader", "MomentToHighlight"]

@@ -12,6 +12,7 @@ from ..decoder import AnchorDecoder
 from ..detector import DetectorForMomentRetrieval, DetectorModel
 from ..encoder import Encoder, EncoderOutput
 from ..fusion import Fusion, FusionOutput
+from ..linear import projected_dot
 from ..losses import DetectorLoss
 from ..outputs import DetectorModelOutput
 from ..pretrained import DetectorPreTrainedModel
@@ -78,7 +79,8 @@ class VideoLightsModel(VideoLightsPreTrainedModel, DetectorModel):
         encoded = self.encode(pairs[0].with_states(fused.states), pairs[1])
 
         size, num_clips = clips.states.shape[:2]
-        global_state, memory = encoded.states[:, 0], encoded.states[:, 1 : 1 + num_clips]
+        # Contiguous, as many layers read it.
+        global_state, memory = encoded.states[:, 0], encoded.states[:, 1 : 1 + num_clips].contiguous()
         anchors = self.query_anchors.weight.sigmoid().expand(size, -1, -1)
         decoded = self.decoder(anchors, clips.with_states(memory[:size]))
 
@@ -104,8 +106,8 @@ class VideoLightsModel(VideoLightsPreTrainedModel, DetectorModel):
 
     def encode(self, clips: Tokens, words: Tokens) -> EncoderOutput:
         """Encode the global token and the fused clips, (B, 1 + L, D)."""
-        token, position = (x.expand(clips.states.shape[0], 1, -1) for x in (self.global_token, self.global_position))
-        tokens = Tokens(token, position).then(clips)
+        token = self.global_token.expand(clips.states.shape[0], 1, -1)
+        tokens = Tokens(token, self.global_position.view(1, 1, -1)).then(clips)
         # Without fusion the clips know nothing of the sentence: the encoder attends over both, as Moment-DETR's does.
         return self.encoder(tokens.then(words) if self.fusion is None else tokens)
 
@@ -151,9 +153,8 @@ class VideoLightsForMomentRetrieval(VideoLightsPreTrainedModel, DetectorForMomen
         return extra
 
     def _saliency(self, memory: torch.Tensor, global_state: torch.Tensor) -> torch.Tensor:
-        clips = self.saliency_clip_head(memory)
-        whole = self.saliency_global_head(global_state).unsqueeze(1)
-        return (clips * whole).sum(-1) * memory.shape[-1] ** -0.5
+        whole = self.saliency_global_head(global_state)
+        return projected_dot(memory, self.saliency_clip_head, whole) * memory.shape[-1] ** -0.5
 
 
 __all__ = ["VideoLightsForMomentRetrieval", "VideoLightsModel", "VideoLightsPreTrainedModel"]

@@ -10,7 +10,7 @@ from torch import nn
 
 from ..configuration import DetectorConfig
 from ..dropout import Dropout
-from ..linear import LocalConvolution, XavierModule
+from ..linear import LocalConvolution, XavierModule, are_plain, has_hooks
 from ..numerics import masked_softmax
 from ..tokens import Tokens
 
@@ -79,31 +79,39 @@ class FeatureRefinement(XavierModule):
         """Refine projected clips (B, L, D) by projected words (B, N, D); returns (B, L, D)."""
         video, sentence = clips.states, pool_sentence(words, self.pool_weight)
         similarity = self.similarity(clips, sentence).unsqueeze(-1)
-        branches = [video, similarity * self.similarity_weight[:, 0], sentence.unsqueeze(1).expand_as(video)]
-        if self.word_correlation == "map":
-            branches.append(self.map_words(video, words))
-        elif self.word_correlation == "attended":
-            branches.append(self.attend_words(video, words))
-        elif not self._folds_constant:
-            branches.append(self.constant_word.expand_as(video))
-        mixed = self._mix(torch.cat([self.dropout(branch) for branch in branches], dim=-1), clips.valid)
+        if self._mixes_parts:
+            mixed = self._mix_parts(video, similarity, sentence)
+        else:
+            branches = [video, similarity * self.similarity_weight[:, 0], sentence.unsqueeze(1).expand_as(video)]
+            if self.word_correlation == "map":
+                branches.append(self.map_words(video, words))
+            elif self.word_correlation == "attended":
+                branches.append(self.attend_words(video, words))
+            else:
+                branches.append(self.constant_word.expand_as(video))
+            mixed = self._mix(torch.cat([self.dropout(branch) for branch in branches], dim=-1), clips.valid)
         return self.dropout(nn.functional.relu(mixed) if self.ends_in_relu else mixed)
 
     @property
-    def _folds_constant(self) -> bool:
-        # At inference the constant branch is part of the bias and costs nothing.
-        is_linear = self.word_correlation == "constant" and isinstance(self.mixer, nn.Linear)
-        return is_linear and not self.training and not torch.is_grad_enabled()
+    def _mixes_parts(self) -> bool:
+        # With dropout every clip has a sentence and a constant of its own; and gradients are to round as the release's do.
+        drops = self.training and self.dropout.p > 0
+        is_plain = are_plain(self.mixer) and not has_hooks(self.dropout)
+        return self.word_correlation == "constant" and is_plain and not drops and not torch.is_grad_enabled()
+
+    def _mix_parts(self, video: torch.Tensor, similarity: torch.Tensor, sentence: torch.Tensor) -> torch.Tensor:
+        # Only the clip's own branch is a matrix of clips: the others are a vector times a number per clip, and vectors.
+        size = self.mixer.out_features
+        of_video, of_similarity = self.mixer.weight[:, : 2 * size].split(size, dim=1)
+        shared = torch.cat((sentence, self.constant_word.expand_as(sentence)), dim=-1)
+        shared = nn.functional.linear(shared, self.mixer.weight[:, 2 * size :], self.mixer.bias)
+        scaled = similarity * (of_similarity @ self.similarity_weight[:, 0])
+        return nn.functional.linear(video, of_video) + scaled + shared.unsqueeze(1)
 
     def _mix(self, branches: torch.Tensor, valid: torch.Tensor | None) -> torch.Tensor:
         if isinstance(self.mixer, LocalConvolution):
             return self.mixer(branches, valid)
-        if not self._folds_constant:
-            return self.mixer(branches)
-        size = self.mixer.out_features
-        weight, of_words = self.mixer.weight.split([3 * size, size], dim=1)
-        bias = nn.functional.linear(self.constant_word, of_words, self.mixer.bias)
-        return nn.functional.linear(branches, weight, bias)
+        return self.mixer(branches)
 
 
 __all__ = ["FeatureRefinement", "pool_sentence"]
