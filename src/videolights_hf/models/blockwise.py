@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.autograd.function import once_differentiable
 
-from .dropout import Dropout, PReLUDropout, ReLUDropout, draw_bits, drops_by_bits, kept
+from .dropout import Dropout, PReLUDropout, ReLUDropout, as_levels, draw_bits, drops_by_bits, keep, kept_scale
 from .linear import are_plain, has_hooks
 from .numerics import is_on_host
 
@@ -67,11 +67,11 @@ class _FeedForward(torch.autograd.Function):
         hidden, output = rows.new_empty(len(rows), len(up_weight)), rows.new_empty(len(rows), len(down_weight))
         bits = draw_bits(hidden.shape)
         # Only on the CPU, where reading the slope waits for nothing.
-        rate = slope.item()
+        rate, scale = slope.item(), kept_scale(p)
         for block in _blocks(len(rows), hidden[:1].nbytes):
             torch.addmm(up_bias, rows[block], up_weight.t(), out=hidden[block])
-            factors, scale = kept(bits[block], p, rows.dtype)
-            activated = factors.mul_(nn.functional.leaky_relu(hidden[block], rate))
+            levels = as_levels(bits[block], rows.dtype)
+            activated = keep(nn.functional.leaky_relu(hidden[block], rate), levels, p)
             torch.addmm(down_bias, activated, down_weight.t(), alpha=scale, out=output[block])
         ctx.p = p
         ctx.save_for_backward(rows, up_weight, slope, down_weight, bits, hidden)
@@ -81,14 +81,18 @@ class _FeedForward(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         rows, up_weight, slope, down_weight, bits, hidden = ctx.saved_tensors
-        of_output, rate = gradient.reshape(-1, gradient.shape[-1]), slope.item()
-        of_rows, of_up, of_up_bias = torch.empty_like(rows), torch.zeros_like(up_weight), rows.new_zeros(len(up_weight))
+        of_output, rate, scale = gradient.reshape(-1, gradient.shape[-1]), slope.item(), kept_scale(ctx.p)
+        of_rows, of_up, of_up_bias = (
+            torch.empty_like(rows),
+            torch.zeros_like(up_weight),
+            rows.new_zeros(len(up_weight)),
+        )
         of_slope, of_down = torch.zeros_like(slope), torch.zeros_like(down_weight)
         for block in _blocks(len(rows), hidden[:1].nbytes):
-            factors, scale = kept(bits[block], ctx.p, rows.dtype)
+            levels = as_levels(bits[block], rows.dtype)
             values, scaled = hidden[block], of_output[block] * scale
-            of_down.addmm_(scaled.t(), nn.functional.leaky_relu(values, rate).mul_(factors))
-            of_activated = factors.mul_(scaled @ down_weight)
+            of_down.addmm_(scaled.t(), keep(nn.functional.leaky_relu(values, rate), levels, ctx.p))
+            of_activated = keep(scaled @ down_weight, levels, ctx.p)
             # PyTorch's backward of PReLU writes the slope's gradient for every value before it sums them up.
             of_slope += torch.dot(values.clamp(max=0).view(-1), of_activated.view(-1))
             of_values = torch.ops.aten.leaky_relu_backward(of_activated, values, rate, False)
@@ -116,8 +120,8 @@ class _NormDropProject(torch.autograd.Function):
         bits = draw_bits(rows.shape)
         for block in _blocks(len(rows), rows[:1].nbytes):
             normed = nn.functional.layer_norm(rows[block], norm_weight.shape, norm_weight, norm_bias, eps)
-            factors, scale = kept(bits[block], p, rows.dtype)
-            torch.addmm(bias, factors.mul_(normed), weight.t(), alpha=scale, out=output[block])
+            dropped = keep(normed, as_levels(bits[block], rows.dtype), p)
+            torch.addmm(bias, dropped, weight.t(), alpha=kept_scale(p), out=output[block])
         ctx.eps, ctx.p = eps, p
         ctx.save_for_backward(rows, norm_weight, norm_bias, weight, bits)
         return output.view(*features.shape[:-1], -1)
@@ -134,11 +138,11 @@ class _NormDropProject(torch.autograd.Function):
             normed, mean, inverse_deviation = torch.native_layer_norm(
                 rows[block], shape, norm_weight, norm_bias, ctx.eps
             )
-            factors, scale = kept(bits[block], ctx.p, rows.dtype)
-            scaled = of_output[block] * scale
-            of_weight.addmm_(scaled.t(), normed.mul_(factors))
+            levels = as_levels(bits[block], rows.dtype)
+            scaled = of_output[block] * kept_scale(ctx.p)
+            of_weight.addmm_(scaled.t(), keep(normed, levels, ctx.p))
             of_block, of_block_weight, of_block_bias = torch.ops.aten.native_layer_norm_backward(
-                factors.mul_(scaled @ weight), rows[block], shape, mean, inverse_deviation, norm_weight, norm_bias,
+                keep(scaled @ weight, levels, ctx.p), rows[block], shape, mean, inverse_deviation, norm_weight, norm_bias,
                 [needs_features, True, True],
             )  # fmt: skip
             of_norm_weight += of_block_weight

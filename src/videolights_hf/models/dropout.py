@@ -30,21 +30,38 @@ def draw_bits(shape: torch.Size) -> torch.Tensor:
     return torch.from_numpy(draws.view(np.int16)[:count]).view(shape)
 
 
-def kept(bits: torch.Tensor, p: float, dtype: torch.dtype) -> tuple[torch.Tensor, float]:
-    """1 for values that are kept and 0 for those dropped, and the scale that keeps the mean.
+def as_levels(bits: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """Random bits as numbers that `keep` compares.
 
-    A value is dropped with the probability `p`, rounded to a multiple of 2 ** -16. Between the passes bits are stored,
-    not factors: that is half the memory, and making the factors again is cheap.
+    Between the passes bits are stored, not numbers or factors: that is half the memory, and the conversion is cheap.
     """
-    dropped = min(round(p * _LEVELS), _LEVELS - 1)
-    factors = torch.ge(bits, dropped - _LEVELS // 2, out=torch.empty(bits.shape, dtype=dtype))
-    return factors, _LEVELS / (_LEVELS - dropped)
+    return bits.to(torch.float64 if dtype == torch.float64 else torch.float32)
+
+
+def keep(values: torch.Tensor, levels: torch.Tensor, p: float) -> torch.Tensor:
+    """Values with those dropped at zero, without the scale; a new tensor.
+
+    A value is dropped with the probability `p`, rounded to a multiple of 2 ** -16.
+    """
+    last_dropped = _num_dropped(p) - _LEVELS // 2 - 1
+    if values.dtype != levels.dtype:
+        return values.masked_fill(levels <= last_dropped, 0)
+    # What PyTorch has in one pass: the gradient where the other is above a threshold, else zero.
+    return torch.ops.aten.threshold_backward(values, levels, last_dropped)
+
+
+def kept_scale(p: float) -> float:
+    """What kept values are multiplied with, so that the mean stays."""
+    return _LEVELS / (_LEVELS - _num_dropped(p))
 
 
 def drop(values: torch.Tensor, bits: torch.Tensor, p: float) -> torch.Tensor:
     """Values with those dropped at zero and the others scaled; a new tensor."""
-    factors, scale = kept(bits, p, values.dtype)
-    return factors.mul_(values).mul_(scale)
+    return keep(values, as_levels(bits, values.dtype), p).mul_(kept_scale(p))
+
+
+def _num_dropped(p: float) -> int:
+    return min(round(p * _LEVELS), _LEVELS - 1)
 
 
 class _Drop(torch.autograd.Function):
@@ -74,8 +91,7 @@ class _DropAddNorm(torch.autograd.Function):
         p: float,
     ) -> torch.Tensor:
         bits = draw_bits(update.shape)
-        factors, scale = kept(bits, p, update.dtype)
-        total = torch.addcmul(residual, factors, update, value=scale)
+        total = torch.add(residual, keep(update, as_levels(bits, update.dtype), p), alpha=kept_scale(p))
         output, mean, inverse_deviation = torch.native_layer_norm(total, weight.shape, weight, bias, eps)
         ctx.p = p
         ctx.save_for_backward(bits, total, mean, inverse_deviation, weight, bias)
@@ -115,19 +131,18 @@ class _DroppedAttention(torch.autograd.Function):
         bits = draw_bits(weights.shape)
         ctx.p = p
         ctx.save_for_backward(query, key, value, weights, bits)
-        factors, scale = kept(bits, p, weights.dtype)
-        output = torch.bmm(factors.mul_(weights), value).mul_(scale)
+        output = torch.bmm(keep(weights, as_levels(bits, weights.dtype), p), value).mul_(kept_scale(p))
         return output.view(*shape[:2], *output.shape[1:])
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         query, key, value, weights, bits = ctx.saved_tensors
-        factors, scale = kept(bits, ctx.p, weights.dtype)
+        levels = as_levels(bits, weights.dtype)
         # The scale goes where the tensors are small.
-        heads, gradient = gradient.shape[:2], gradient.flatten(0, 1) * scale
-        of_value = torch.bmm((factors * weights).transpose(1, 2), gradient)
-        of_weights = torch.bmm(gradient, value.transpose(1, 2)).mul_(factors)
+        heads, gradient = gradient.shape[:2], gradient.flatten(0, 1) * kept_scale(ctx.p)
+        of_value = torch.bmm(keep(weights, levels, ctx.p).transpose(1, 2), gradient)
+        of_weights = keep(torch.bmm(gradient, value.transpose(1, 2)), levels, ctx.p)
         of_scores = torch._softmax_backward_data(of_weights, weights, -1, weights.dtype)
         of_query, of_key = torch.bmm(of_scores, key), torch.bmm(of_scores.transpose(1, 2), query)
         return *(states.unflatten(0, heads) for states in (of_query, of_key, of_value)), None, None
