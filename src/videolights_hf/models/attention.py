@@ -12,6 +12,7 @@ from .configuration import DetectorConfig
 from .dropout import dropped_attention, drops_by_bits
 from .linear import PackedLinear, ZeroBiasLinear, project_together
 from .numerics import is_on_host
+from .tokens import repeat_to
 
 
 def eager_attention_forward(
@@ -101,7 +102,11 @@ class Attention(AttentionBase):
         value: torch.Tensor,
         attention_mask: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Attend from query (B, Q, D) to key and value (B, K, D); returns (B, Q, D) and (B, H, Q, K) or None."""
+        """Attend from query (B, Q, D) to key and value (B, K, D); returns (B, Q, D) and (B, H, Q, K) or None.
+
+        Queries, or keys and values, may be of fewer samples: they are projected once and then repeated (`repeat_to`).
+        """
+        size = query.shape[0] if query.shape[0] > key.shape[0] else key.shape[0]
         if query is key:
             projected_query, projected_key = project_together(query, self.q_proj, self.k_proj)
             projected_value = self.v_proj(value)
@@ -110,12 +115,8 @@ class Attention(AttentionBase):
             projected_key, projected_value = project_together(key, self.k_proj, self.v_proj)
         else:
             projected_query, projected_key, projected_value = self.q_proj(query), self.k_proj(key), self.v_proj(value)
-        return self.attend(
-            self.split_heads(projected_query),
-            self.split_heads(projected_key),
-            self.split_heads(projected_value),
-            attention_mask,
-        )
+        projected = projected_query, projected_key, projected_value
+        return self.attend(*(self.split_heads(repeat_to(states, size)) for states in projected), attention_mask)
 
 
 __all__ = ["Attention", "AttentionBase"]

@@ -10,7 +10,7 @@ from .attention import Attention
 from .configuration import DetectorConfig
 from .dropout import DropAddNorm
 from .feed_forward import FeedForward
-from .tokens import Tokens
+from .tokens import Tokens, add_position
 
 
 class EncoderOutput(NamedTuple):
@@ -41,7 +41,7 @@ class EncoderLayer(GradientCheckpointingLayer):
         self, hidden_states: torch.Tensor, position: torch.Tensor, attention_mask: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """(B, S, D) to (B, S, D), with attention weights (B, H, S, S) or None."""
-        placed = hidden_states + position
+        placed = add_position(hidden_states, position)
         attended, weights = self.self_attn(placed, placed, hidden_states, attention_mask)
         hidden_states = self.norm1(hidden_states, attended)
         return self.norm2(hidden_states, self.feed_forward(hidden_states)), weights

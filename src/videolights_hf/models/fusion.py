@@ -13,7 +13,7 @@ from .attention import Attention
 from .configuration import DetectorConfig
 from .dropout import DropAddNorm, Dropout
 from .feed_forward import FeedForward
-from .tokens import Tokens
+from .tokens import Tokens, add_position, repeat_to
 
 
 class FusionOutput(NamedTuple):
@@ -51,11 +51,13 @@ class TextToVideoLayer(GradientCheckpointingLayer):
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Fuse text (B, N, D) into video (B, L, D); also returns attention weights (B, H, L, N) or None.
 
+        The video may be of fewer samples than the text: it repeats for the rest.
+
         `video_mask` and `text_mask` are attention masks over clips and over words as keys.
         """
-        placed_text = text if text_position is None else text + text_position
-        attended, weights = self.video_from_text(video + video_position, placed_text, text, text_mask)
-        video = video + self.dropout(attended)
+        placed_video, placed_text = add_position(video, video_position), add_position(text, text_position)
+        attended, weights = self.video_from_text(placed_video, placed_text, text, text_mask)
+        video = repeat_to(video, text.shape[0]) + self.dropout(attended)
         # The second residual starts before the first norm, unlike that of the encoder's layers.
         return self.norm2(video, self.feed_forward(self.norm1(video))), weights
 
@@ -69,11 +71,11 @@ class Fusion(nn.Module):
         self.layers = nn.ModuleList(layer(config) for _ in range(config.num_fusion_layers))
 
     def forward(self, clips: Tokens, words: Tokens) -> FusionOutput:
-        """Fuse words (B, N, D) into clips (B, L, D)."""
-        video = clips.states
+        """Fuse words (B, N, D) into clips (B, L, D), or into clips of fewer samples, which repeat for the rest."""
+        video, repeated = clips.states, clips.repeated(words.states.shape[0])
         attentions: tuple[torch.Tensor | None, ...] = ()
-        over_clips = clips.attention_mask(self.config, words.states)
-        over_words = words.attention_mask(self.config, clips.states)
+        over_clips = repeated.attention_mask(self.config, words.states)
+        over_words = words.attention_mask(self.config, repeated.states)
         for layer in self.layers:
             video, weights = layer(video, words.states, clips.position, words.position, over_clips, over_words)
             attentions += (weights,)

@@ -10,12 +10,26 @@ from transformers.masking_utils import create_bidirectional_mask
 from transformers.utils.generic import is_flash_attention_requested
 
 
+def repeat_to(rows: torch.Tensor, size: int) -> torch.Tensor:
+    """(B, ...) as it is for B samples, or repeated as a whole until there are `size`."""
+    if rows.shape[0] == size:
+        return rows
+    return rows.repeat(size // rows.shape[0], *(1 for _ in rows.shape[1:]))
+
+
+def add_position(states: torch.Tensor, position: torch.Tensor | None) -> torch.Tensor:
+    """(B, S, D) with positions added: none, (B, S, D), or of fewer samples."""
+    if position is None:
+        return states
+    return states + (position if position.shape[0] == 1 else repeat_to(position, states.shape[0]))
+
+
 class Tokens(NamedTuple):
     """A sequence with its positions and its padding.
 
     Attributes:
         states: (B, S, D).
-        position: (B, S, D), or (1, S, D) where they are the same for all, or None for tokens without positions.
+        position: (B, S, D), or of fewer samples, for which they repeat, or None for tokens without positions.
         valid: (B, S) bool, or None when nothing is padded.
     """
 
@@ -26,7 +40,7 @@ class Tokens(NamedTuple):
     @property
     def placed(self) -> torch.Tensor:
         """(B, S, D) states with their positions added."""
-        return self.states if self.position is None else self.states + self.position
+        return add_position(self.states, self.position)
 
     def with_states(self, states: torch.Tensor) -> Tokens:
         """The same positions and padding, with other states (B, S, D)."""
@@ -47,25 +61,28 @@ class Tokens(NamedTuple):
         """These tokens followed by others of the same batch."""
         states = torch.cat((self.states, other.states), dim=1)
         positions = [torch.zeros_like(x.states[:1]) if x.position is None else x.position for x in (self, other)]
-        size = next((position.shape[0] for position in positions if position.shape[0] > 1), 1)
-        position = torch.cat([position.expand(size, -1, -1) for position in positions], dim=1)
+        if any(position.shape[0] > 1 for position in positions):
+            positions = [repeat_to(position, self.states.shape[0]) for position in positions]
+        position = torch.cat(positions, dim=1)
         if self.valid is None and other.valid is None:
             return Tokens(states, position)
         return Tokens(states, position, torch.cat((self.is_valid(), other.is_valid()), dim=1))
 
-    def twice(self, shift: int = 0) -> Tokens:
-        """The batch twice: in the second half, states and padding are those of the sample `shift` places on.
+    def with_next(self) -> Tokens:
+        """The batch and then the batch shifted: there states and padding are those of the next sample.
 
         Positions stay with their place in the batch, as in the releases.
         """
 
-        def with_shifted(rows: torch.Tensor) -> torch.Tensor:
-            return torch.cat((rows, rows.roll(-shift, dims=0)))
+        def then_next(rows: torch.Tensor) -> torch.Tensor:
+            return torch.cat((rows, rows.roll(-1, dims=0)))
 
-        position = self.position
-        if position is not None and position.shape[0] > 1:
-            position = torch.cat((position, position))
-        return Tokens(with_shifted(self.states), position, None if self.valid is None else with_shifted(self.valid))
+        return Tokens(then_next(self.states), self.position, None if self.valid is None else then_next(self.valid))
+
+    def repeated(self, size: int) -> Tokens:
+        """The batch as it is, or repeated as a whole until there are `size` samples."""
+        valid = None if self.valid is None else repeat_to(self.valid, size)
+        return Tokens(repeat_to(self.states, size), self.position, valid)
 
     def attention_mask(self, config: PreTrainedConfig, query: torch.Tensor) -> torch.Tensor | None:
         """Mask over padded tokens as keys, in the form that the attention implementation of `config` takes.
@@ -91,4 +108,4 @@ class Tokens(NamedTuple):
         return cast("torch.Tensor | None", mask)
 
 
-__all__ = ["Tokens"]
+__all__ = ["Tokens", "add_position", "repeat_to"]

@@ -9,6 +9,7 @@ from ..dropout import DropAddNorm, Dropout
 from ..feed_forward import FeedForward
 from ..fusion import TextToVideoLayer
 from ..linear import XavierLinear
+from ..tokens import add_position, repeat_to
 from .configuration import VideoLightsConfig
 
 
@@ -45,11 +46,14 @@ class BidirectionalLayer(GradientCheckpointingLayer):
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Fuse text (B, N, D) into video (B, L, D); also returns weights (B, H, L, N) of its last attention or None.
 
+        The video may be of fewer samples than the text: it repeats for the rest.
+
         `video_mask` and `text_mask` are attention masks over clips and over words as keys.
         """
-        placed_video, placed_text = self.place(video, video_position), self.place(text, text_position)
+        placed_video, placed_text = add_position(video, video_position), add_position(text, text_position)
         video_value, text_value = (placed_video, placed_text) if self.positions_everywhere else (video, text)
         attended, _ = self.video_from_text(placed_video, placed_text, text_value, text_mask)
+        video = repeat_to(video, text.shape[0])
         fused_video = self.norm1(video + self.video_from_text_proj(self.dropout(attended)))
 
         attended, _ = self.text_from_video(placed_text, placed_video, video_value, video_mask)
@@ -59,7 +63,7 @@ class BidirectionalLayer(GradientCheckpointingLayer):
 
         query, key = fused_video, fused_text
         if self.positions_everywhere:
-            query, key = self.place(fused_video, video_position), self.place(fused_text, text_position)
+            query, key = add_position(fused_video, video_position), add_position(fused_text, text_position)
         attended, weights = self.video_from_fused_text(query, key, key, text_mask)
         fused_video = self.norm3(fused_video + self.video_from_fused_text_proj(self.dropout(attended)))
 
@@ -67,11 +71,6 @@ class BidirectionalLayer(GradientCheckpointingLayer):
         # The release adds the feed-forward output to itself here, not to its input.
         residual = fused_video if self.as_printed else update
         return self.norm4(residual, update), weights
-
-    @staticmethod
-    def place(states: torch.Tensor, position: torch.Tensor | None) -> torch.Tensor:
-        """Add positions (B, S, D), if there are any."""
-        return states if position is None else states + position
 
 
 FUSION_LAYERS = {"bi": BidirectionalLayer, "uni": TextToVideoLayer}

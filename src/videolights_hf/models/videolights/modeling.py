@@ -16,7 +16,7 @@ from ..linear import projected_dot
 from ..losses import DetectorLoss
 from ..outputs import DetectorModelOutput
 from ..pretrained import DetectorPreTrainedModel
-from ..tokens import Tokens
+from ..tokens import Tokens, repeat_to
 from .configuration import VideoLightsConfig
 from .coupling import MomentToHighlight
 from .fusion import FUSION_LAYERS
@@ -73,10 +73,10 @@ class VideoLightsModel(VideoLightsPreTrainedModel, DetectorModel):
         masks = video_attention_mask, text_attention_mask
         projected, words = self.project(video_features, text_features, *masks, audio_features)
         clips = self.refine(projected, words)
-        # Positive and negative pairs share one pass.
-        pairs = (clips.twice(), words.twice(shift=1)) if encode_negatives else (clips, words)
-        fused = self.fuse(*pairs)
-        encoded = self.encode(pairs[0].with_states(fused.states), pairs[1])
+        # Positive and negative pairs share one pass, and what depends on the clips alone.
+        sentences = words.with_next() if encode_negatives else words
+        fused = self.fuse(clips, sentences)
+        encoded = self.encode(clips.repeated(sentences.states.shape[0]).with_states(fused.states), sentences)
 
         size, num_clips = clips.states.shape[:2]
         # Contiguous, as many layers read it.
@@ -101,8 +101,13 @@ class VideoLightsModel(VideoLightsPreTrainedModel, DetectorModel):
         )
 
     def fuse(self, clips: Tokens, words: Tokens) -> FusionOutput:
-        """Clips (B, L, D) that have seen the words, or the clips as they are where the configuration has no fusion."""
-        return FusionOutput(clips.states, ()) if self.fusion is None else self.fusion(clips, words)
+        """Clips that have seen the words (P, N, D), or the clips as they are where the configuration has no fusion.
+
+        The clips (B, L, D) repeat for each B sentences; returns (P, L, D).
+        """
+        if self.fusion is None:
+            return FusionOutput(repeat_to(clips.states, words.states.shape[0]), ())
+        return self.fusion(clips, words)
 
     def encode(self, clips: Tokens, words: Tokens) -> EncoderOutput:
         """Encode the global token and the fused clips, (B, 1 + L, D)."""
