@@ -1,11 +1,13 @@
 """Time the full-size VideoLights-B beside the released model, in one process, alternating.
 
-    python -m benchmarks.speed [--threads 2] [--rounds 8] [--device cpu] [--dtype float32] [--compile] [--work inference] [--profile]
+    python -m benchmarks.speed [--threads 2] [--rounds 8] [--device cpu] [--dtype float32] [--work inference] [--profile]
+    python -m benchmarks.speed --ours exported --work inference --work "one sentence"
 
 The released model is `plain_release.py` with all that the release computes, also what it drops. What is timed is the mean
 training step on batches of 32 (forward, loss, backward, clipping, AdamW), inference on 32 pairs of a video and a sentence, on
 one pair, and on 64 sentences about one video, for which the release runs 64 times. Rounds alternate and ratios are medians
-of the rounds', so that a busy machine slows both alike. The floor of a work is its operations, counted, over the rate of
+of the rounds', so that a busy machine slows both alike. `--ours` lets our inference run as a graph that `torch.compile` made,
+or as one that was exported to ONNX. The floor of a work is its operations, counted, over the rate of
 large matrix products measured in the same rounds. `--profile` prints instead which operators our time goes to.
 
 Prints a table, and a JSON report to `--output`.
@@ -15,10 +17,11 @@ from __future__ import annotations
 
 import json
 import statistics
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import torch
 import typer
@@ -27,11 +30,29 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from videolights_hf import VideoLightsConfig
 from videolights_hf.cli.terminal import errors_as_lines
+from videolights_hf.deploy import export_detector, load_graph
 
 from .machine import describe_machine
 from .plain_release import PlainRelease, packaged_model
 
 Work = Callable[[], Any]
+Way = Literal["eager", "compiled", "exported"]
+
+
+class Pair(NamedTuple):
+    """The same work by two models.
+
+    Attributes:
+        release: By the released model.
+        ours: By ours, in the way that is timed.
+        eager: By ours in eager PyTorch, whose operations are counted.
+    """
+
+    release: Work
+    ours: Work
+    eager: Work
+
+
 # Ratios of the released code's time to ours that the project wants.
 TARGETS = {
     "training step": 2.0,
@@ -130,8 +151,16 @@ class Clock:
         return times
 
 
-def make_works(device: str, dtype: torch.dtype, compiled: bool, chosen: list[str]) -> dict[str, tuple[Work, Work]]:
-    """The release's and ours of each kind of work."""
+def in_way(model: torch.nn.Module, way: Way, folder: Path) -> Callable[..., Any]:
+    """A model that makes predictions, as it is or as a graph."""
+    if way == "exported":
+        export_detector(model, folder / "detector.onnx")
+        return load_graph(folder / "detector.onnx", threads=torch.get_num_threads())
+    return torch.compile(model) if way == "compiled" else model
+
+
+def make_works(device: str, dtype: torch.dtype, way: Way, chosen: list[str], folder: Path) -> dict[str, Pair]:
+    """The release's and ours of each kind of work; `folder` takes what is exported."""
     config = VideoLightsConfig.from_preset("videolights-b", "qvhighlights")
     release = PlainRelease(config, keep_waste=True)
     # The same weights for both, and other copies for training, which changes them.
@@ -139,7 +168,7 @@ def make_works(device: str, dtype: torch.dtype, compiled: bool, chosen: list[str
     release = release.to(device, dtype)
     trained = PlainRelease(config, keep_waste=True)
     ours_trained = packaged_model(trained).to(device, dtype)
-    infer = torch.compile(ours.eval()) if compiled else ours.eval()
+    infer = in_way(ours.eval(), way, folder)
     release.eval()
     batch, labels = make_batch(config, 32, 32, device, dtype), make_labels(32, device)
     single = make_batch(config, 1, 16, device, dtype)
@@ -147,25 +176,25 @@ def make_works(device: str, dtype: torch.dtype, compiled: bool, chosen: list[str
     many["video_features"] = single["video_features"].expand(SENTENCES, -1, -1)
     singles = [{name: rows[index : index + 1] for name, rows in many.items()} for index in range(SENTENCES)]
     together = many | {name: single[name] for name in ("video_features", "video_attention_mask")}
+    # An exported graph takes a video for every sentence.
+    at_once = many if way == "exported" else together
+    step = training_step(ours_trained, batch, labels)
     works = {
-        "training step": lambda: (
-            training_step(trained.to(device, dtype), batch, labels),
-            training_step(ours_trained, batch, labels),
-        ),
-        "inference": lambda: (inference(release, [batch]), inference(infer, [batch])),
-        "one sentence": lambda: (inference(release, [single]), inference(infer, [single])),
-        "64 sentences": lambda: (inference(release, singles), inference(infer, [together])),
+        "training step": Pair(training_step(trained.to(device, dtype), batch, labels), step, step),
+        "inference": Pair(*(inference(model, [batch]) for model in (release, infer, ours))),
+        "one sentence": Pair(*(inference(model, [single]) for model in (release, infer, ours))),
+        "64 sentences": Pair(inference(release, singles), inference(infer, [at_once]), inference(ours, [together])),
     }
-    return {name: make() for name, make in works.items() if not chosen or name in chosen}
+    return {name: pair for name, pair in works.items() if not chosen or name in chosen}
 
 
-def print_profile(works: dict[str, tuple[Work, Work]], repeats: int = 3) -> None:
+def print_profile(works: dict[str, Pair], repeats: int = 3) -> None:
     """The operators that each of our works spends most of its time in, by their own time."""
-    for name, (_, ours) in works.items():
-        ours()
+    for name, pair in works.items():
+        pair.ours()
         with profile(activities=[ProfilerActivity.CPU]) as profiler:
             for _ in range(repeats):
-                ours()
+                pair.ours()
         rows = sorted(profiler.key_averages(), key=lambda row: -row.self_cpu_time_total)
         total = sum(row.self_cpu_time_total for row in rows)
         print(f"\n| {name}: operator | share | calls |\n| --- | ---: | ---: |")
@@ -173,19 +202,17 @@ def print_profile(works: dict[str, tuple[Work, Work]], repeats: int = 3) -> None
             print(f"| {row.key} | {row.self_cpu_time_total / total:.1%} | {row.count // repeats} |")
 
 
-def summarize(
-    times: dict[str, list[float]], works: dict[str, tuple[Work, Work]], rate: float
-) -> dict[str, dict[str, float]]:
+def summarize(times: dict[str, list[float]], works: dict[str, Pair], rate: float) -> dict[str, dict[str, float]]:
     """Median seconds, the ratio of each round's times, and the floor, by work."""
     rows = {}
-    for name, (_, ours) in works.items():
+    for name, pair in works.items():
         of_release, of_ours = times[f"{name}, release"], times[f"{name}, ours"]
         rows[name] = {
             "release_s": statistics.median(of_release),
             "ours_s": statistics.median(of_ours),
             "release_over_ours": statistics.median(a / b for a, b in zip(of_release, of_ours, strict=True)),
             "target": TARGETS[name],
-            "gigaflop": count_operations(ours) / 1e9,
+            "gigaflop": count_operations(pair.eager) / 1e9,
         }
         rows[name]["floor_s"] = rows[name]["gigaflop"] / rate
     return rows
@@ -208,7 +235,7 @@ def main(
     dtype_name: Annotated[
         Literal["float32", "bfloat16", "float16"], typer.Option("--dtype", help="Type that both models compute in.")
     ] = "float32",
-    compiled: Annotated[bool, typer.Option("--compile", help="Compile our inference path.")] = False,
+    way: Annotated[Way, typer.Option("--ours", help="How our inference runs.")] = "eager",
     chosen: Annotated[
         list[str] | None, typer.Option("--work", help=f"Only this: {', '.join(TARGETS)}. Repeat for several.")
     ] = None,
@@ -222,7 +249,8 @@ def main(
     torch.manual_seed(0)
     torch.backends.mha.set_fastpath_enabled(False)
     dtype = getattr(torch, dtype_name)
-    works = make_works(device, dtype, compiled, chosen or [])
+    with tempfile.TemporaryDirectory() as folder:
+        works = make_works(device, dtype, way, chosen or [], Path(folder))
     if profiled:
         print_profile(works)
         return
@@ -230,7 +258,7 @@ def main(
     alternating = {
         f"{name}, {whose}": work
         for name, pair in works.items()
-        for whose, work in zip(("release", "ours"), pair, strict=True)
+        for whose, work in (("release", pair.release), ("ours", pair.ours))
     }
     alternating["product"] = lambda: torch.mm(*factors)
     times = Clock(device).alternate(alternating, rounds)
@@ -242,7 +270,7 @@ def main(
         "device": device if device == "cpu" else torch.cuda.get_device_name(device),
         "threads": threads,
         "dtype": dtype_name,
-        "compile": compiled,
+        "ours": way,
         "rounds": rounds,
         "product_gigaflop_per_s": rate,
     }

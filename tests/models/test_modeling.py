@@ -158,6 +158,42 @@ def test_headless_model_runs_alone():
     assert torch.equal(model(**random_inputs(config), return_dict=False)[0], output.last_hidden_state)
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"cross_modal_fusion": "uni"}, {"cross_modal_fusion": "none"}, {"fusion_positions": "all"}],
+    ids=["two-way", "one-way", "none", "positions everywhere"],
+)
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+@pytest.mark.parametrize("lengths", [((7, 5), (7, 5), (7, 5)), ((7, 5), (4, 3), (6, 2))], ids=["whole", "padded"])
+def test_negative_pairs_are_each_video_with_the_next_sentence(changes, attention, lengths):
+    # Clips are projected once for both; nothing else may differ from two passes.
+    # FRA refines clips by their own sentence, also those of a negative pair.
+    config = tiny_config(num_fusion_layers=2, use_feature_refinement=False, **changes)
+    model = VideoLightsModel._from_config(config, attn_implementation=attention).eval()
+    inputs = random_inputs(config, lengths)
+    negatives = {name: x.roll(-1, 0) if name.startswith("text") else x for name, x in inputs.items()}
+    with torch.no_grad():
+        both, expected = model(**inputs, encode_negatives=True), model(**negatives)
+    valid = inputs["video_attention_mask"].bool()
+    torch.testing.assert_close(
+        both.negative_hidden_state[valid], expected.last_hidden_state[valid], atol=1e-5, rtol=1e-4
+    )
+    torch.testing.assert_close(both.negative_global_state, expected.global_state, atol=1e-5, rtol=1e-4)
+
+
+def test_a_mask_without_padding_is_no_mask():
+    model, inputs = tiny_model(), random_inputs(tiny_config(), ((7, 5), (7, 5), (7, 5)))
+    without = {name: x for name, x in inputs.items() if not name.endswith("mask")}
+    with torch.no_grad():
+        masked, plain = model(**inputs), model(**without)
+        with device_paths():
+            # A device is not asked whether something is padded.
+            asked_nothing = model(**inputs)
+    assert torch.equal(masked.saliency_scores, plain.saliency_scores)
+    torch.testing.assert_close(asked_nothing.saliency_scores, plain.saliency_scores, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(asked_nothing.pred_spans, plain.pred_spans, atol=1e-5, rtol=1e-4)
+
+
 def test_inference_runs_nothing_that_serves_the_loss_alone():
     model = tiny_model()
     calls = []

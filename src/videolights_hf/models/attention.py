@@ -115,8 +115,12 @@ class Attention(AttentionBase):
             projected_key, projected_value = project_together(key, self.k_proj, self.v_proj)
         else:
             projected_query, projected_key, projected_value = self.q_proj(query), self.k_proj(key), self.v_proj(value)
-        projected = projected_query, projected_key, projected_value
-        return self.attend(*(self.split_heads(repeat_to(states, size)) for states in projected), attention_mask)
+        return self.attend(
+            self.split_heads(repeat_to(projected_query, size)),
+            self.split_heads(repeat_to(projected_key, size)),
+            self.split_heads(repeat_to(projected_value, size)),
+            attention_mask,
+        )
 
 
 __all__ = ["Attention", "AttentionBase"]

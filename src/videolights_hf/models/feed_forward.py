@@ -10,7 +10,7 @@ from .configuration import DetectorConfig
 from .dropout import PReLUDropout, ReLUDropout
 from .linear import XavierLinear, has_hooks
 
-ACTIVATIONS = {"prelu": PReLUDropout, "relu": ReLUDropout}
+ACTIVATIONS: dict[str, type[PReLUDropout] | type[ReLUDropout]] = {"prelu": PReLUDropout, "relu": ReLUDropout}
 
 
 class MLP(nn.Module):
@@ -38,7 +38,7 @@ class FeedForward(nn.Module):
         super().__init__()
         self.intermediate_size = config.intermediate_size
         self.up_proj = XavierLinear(config.hidden_size, config.intermediate_size)
-        self.activation = ACTIVATIONS[config.activation_function](config.dropout)
+        self.activation: PReLUDropout | ReLUDropout = ACTIVATIONS[config.activation_function](config.dropout)
         self.down_proj = XavierLinear(config.intermediate_size, config.hidden_size)
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:

@@ -17,7 +17,7 @@ class ProjectionLayer(nn.Module):
         self.norm = nn.LayerNorm(input_size)
         self.dropout = Dropout(config.input_dropout)
         kernel_size = config.convolution_kernel_size
-        self.projection: nn.Module = nn.Linear(input_size, config.hidden_size)
+        self.projection: nn.Linear | LocalConvolution = nn.Linear(input_size, config.hidden_size)
         if kernel_size > 1:
             self.projection = LocalConvolution(input_size, config.hidden_size, kernel_size)
 

@@ -101,7 +101,7 @@ class FeatureRefinement(XavierModule):
 
     def _mix_parts(self, video: torch.Tensor, similarity: torch.Tensor, sentence: torch.Tensor) -> torch.Tensor:
         # Only the clip's own branch is a matrix of clips: the others are a vector times a number per clip, and vectors.
-        size = self.mixer.out_features
+        size = len(self.pool_weight)
         of_video, of_similarity = self.mixer.weight[:, : 2 * size].split(size, dim=1)
         shared = torch.cat((sentence, self.constant_word.expand_as(sentence)), dim=-1)
         shared = nn.functional.linear(shared, self.mixer.weight[:, 2 * size :], self.mixer.bias)

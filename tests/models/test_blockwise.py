@@ -1,0 +1,145 @@
+"""Networks that run block by block of rows, against the same steps in one piece."""
+
+import pytest
+import torch
+from torch import nn
+
+from videolights_hf import VideoLightsConfig
+from videolights_hf.models import blockwise
+from videolights_hf.models.dropout import draw_bits
+from videolights_hf.models.feed_forward import FeedForward
+from videolights_hf.models.linear import projected_dot, projected_sum
+from videolights_hf.models.projection import ProjectionLayer
+
+P = 0.3
+
+
+def make_config(activation="prelu"):
+    return VideoLightsConfig(
+        hidden_size=8,
+        num_attention_heads=2,
+        intermediate_size=12,
+        dropout=P,
+        input_dropout=P,
+        activation_function=activation,
+    )
+
+
+def factors(rows, width):
+    """What the next draw of this seed keeps, scaled, in float64."""
+    torch.manual_seed(0)
+    dropped = round(P * 65536)
+    kept = draw_bits(torch.Size((rows, width))).to(torch.int64) + 32768 >= dropped
+    return kept.double() * 65536 / (65536 - dropped)
+
+
+def with_gradients(network, states, parameters):
+    output = network(states)
+    direction = torch.linspace(-1, 1, output.numel(), dtype=torch.float64).view(output.shape)
+    return output, torch.autograd.grad((output * direction).sum(), [states, *parameters])
+
+
+@pytest.fixture(params=[1, 200, 2**20], ids=["a row", "some rows", "all rows"])
+def block_bytes(request, monkeypatch):
+    monkeypatch.setattr(blockwise, "_BLOCK_BYTES", request.param)
+
+
+@pytest.fixture
+def states():
+    return torch.randn(3, 5, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(1)).requires_grad_()
+
+
+@pytest.mark.usefixtures("block_bytes")
+class TestTraining:
+    """Outputs and gradients are those of the same steps in one piece with the same bits."""
+
+    @pytest.mark.parametrize("activation", ["prelu", "relu"])
+    def test_feed_forward(self, states, activation):
+        network = FeedForward(make_config(activation)).double()
+
+        def plain(values):
+            hidden = network.up_proj(values)
+            slope = network.activation.slope.double()
+            activated = nn.functional.prelu(hidden, slope) * factors(15, 12).view(3, 5, 12)
+            return network.down_proj(activated)
+
+        parameters = list(network.parameters())
+        expected, expected_gradients = with_gradients(plain, states, parameters)
+        torch.manual_seed(0)
+        found, gradients = with_gradients(network, states, parameters)
+        torch.testing.assert_close(found, expected)
+        torch.testing.assert_close(gradients, expected_gradients)
+
+    @pytest.mark.parametrize("has_gradient", [True, False])
+    def test_projection(self, states, has_gradient):
+        layer = ProjectionLayer(8, make_config()).double()
+        with torch.no_grad():
+            layer.norm.weight.uniform_(), layer.norm.bias.uniform_()
+        inputs = states if has_gradient else states.detach()
+        parameters = list(layer.parameters())
+
+        def plain(values):
+            return layer.projection(layer.norm(values) * factors(15, 8).view(3, 5, 8))
+
+        def gradients_of(network):
+            output = network(inputs)
+            return output, torch.autograd.grad(output.square().sum(), [inputs] * has_gradient + parameters)
+
+        expected, expected_gradients = gradients_of(plain)
+        torch.manual_seed(0)
+        found, gradients = gradients_of(layer)
+        torch.testing.assert_close(found, expected)
+        torch.testing.assert_close(gradients, expected_gradients)
+
+
+@pytest.mark.usefixtures("block_bytes")
+@pytest.mark.parametrize("make", [FeedForward, lambda config: ProjectionLayer(8, config)])
+def test_inference_gives_the_same(states, make):
+    network = make(make_config()).double().eval()
+    expected = network(states)
+    with torch.no_grad():
+        torch.testing.assert_close(network(states), expected)
+
+
+def test_inference_takes_blocks(states, monkeypatch):
+    monkeypatch.setattr(blockwise, "_BLOCK_BYTES", 200)
+    network, sizes = FeedForward(make_config()).double().eval(), []
+    monkeypatch.setattr(nn.functional, "prelu", lambda values, weight: sizes.append(len(values)) or values)
+    with torch.no_grad():
+        network(states)
+    assert sum(sizes) == 15
+    assert len(sizes) > 3
+
+
+@pytest.mark.parametrize("name", ["up_proj", "activation", "down_proj"])
+@pytest.mark.parametrize("mode", [True, False])
+def test_hooks_see_the_whole_batch(states, name, mode, monkeypatch):
+    # An adapter or someone who looks at a layer gets what an ordinary network would give it.
+    monkeypatch.setattr(blockwise, "_BLOCK_BYTES", 1)
+    network, seen = FeedForward(make_config()).double().train(mode), []
+    getattr(network, name).register_forward_hook(lambda module, inputs, output: seen.append(output.shape[:2]))
+    with torch.set_grad_enabled(mode):
+        network(states)
+    assert seen == [(3, 5)]
+
+
+def test_mixed_precision_runs_in_one_piece(states):
+    network = FeedForward(make_config())
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        output = network(states.float())
+    assert output.dtype == torch.bfloat16
+    output.float().sum().backward()
+    assert all(torch.isfinite(parameter.grad).all() for parameter in network.parameters())
+
+
+class TestProjectedDot:
+    def test_is_the_dot_product_of_the_outputs(self, states):
+        layer, vectors = nn.Linear(8, 6).double(), torch.randn(3, 6, dtype=torch.float64)
+        expected = (layer(states) * vectors.unsqueeze(1)).sum(-1)
+        torch.testing.assert_close(projected_dot(states, layer, vectors), expected)
+        torch.testing.assert_close(projected_sum(states, layer), layer(states).sum(-1))
+
+    def test_runs_a_layer_that_does_more(self, states):
+        layer = nn.Linear(8, 6).double()
+        layer.register_forward_hook(lambda module, inputs, output: 2 * output)
+        torch.testing.assert_close(projected_sum(states, layer), layer(states).sum(-1))
