@@ -39,9 +39,9 @@ def with_gradients(network, states, parameters):
     return output, torch.autograd.grad((output * direction).sum(), [states, *parameters])
 
 
-@pytest.fixture(params=[1, 200, 2**20], ids=["a row", "some rows", "all rows"])
-def block_bytes(request, monkeypatch):
-    monkeypatch.setattr(blockwise, "_BLOCK_BYTES", request.param)
+@pytest.fixture(params=[1, 4, 800], ids=["a row", "some rows", "all rows"])
+def block_rows(request, monkeypatch):
+    monkeypatch.setattr(blockwise, "_BLOCK_ROWS", request.param)
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def states():
     return torch.randn(3, 5, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(1)).requires_grad_()
 
 
-@pytest.mark.usefixtures("block_bytes")
+@pytest.mark.usefixtures("block_rows")
 class TestTraining:
     """Outputs and gradients are those of the same steps in one piece with the same bits."""
 
@@ -92,7 +92,7 @@ class TestTraining:
         torch.testing.assert_close(gradients, expected_gradients)
 
 
-@pytest.mark.usefixtures("block_bytes")
+@pytest.mark.usefixtures("block_rows")
 @pytest.mark.parametrize("make", [FeedForward, lambda config: ProjectionLayer(8, config)])
 def test_inference_gives_the_same(states, make):
     network = make(make_config()).double().eval()
@@ -102,7 +102,7 @@ def test_inference_gives_the_same(states, make):
 
 
 def test_inference_takes_blocks(states, monkeypatch):
-    monkeypatch.setattr(blockwise, "_BLOCK_BYTES", 200)
+    monkeypatch.setattr(blockwise, "_BLOCK_ROWS", 4)
     network, sizes = FeedForward(make_config()).double().eval(), []
     monkeypatch.setattr(nn.functional, "prelu", lambda values, weight: sizes.append(len(values)) or values)
     with torch.no_grad():
@@ -115,7 +115,7 @@ def test_inference_takes_blocks(states, monkeypatch):
 @pytest.mark.parametrize("mode", [True, False])
 def test_hooks_see_the_whole_batch(states, name, mode, monkeypatch):
     # An adapter or someone who looks at a layer gets what an ordinary network would give it.
-    monkeypatch.setattr(blockwise, "_BLOCK_BYTES", 1)
+    monkeypatch.setattr(blockwise, "_BLOCK_ROWS", 1)
     network, seen = FeedForward(make_config()).double().train(mode), []
     getattr(network, name).register_forward_hook(lambda module, inputs, output: seen.append(output.shape[:2]))
     with torch.set_grad_enabled(mode):

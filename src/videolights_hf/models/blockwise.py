@@ -15,20 +15,19 @@ from .dropout import Dropout, PReLUDropout, ReLUDropout, as_levels, draw_bits, d
 from .linear import are_plain, has_hooks
 from .numerics import is_on_host
 
-# One block of one tensor: some of them fit the caches, and products of it still run at full rate.
-_BLOCK_BYTES = 3 * 2**20
+# Few enough rows that a layer's tensors stay in the caches; enough that products run at full rate, and that gradients of
+# weights are not added to too often.
+_BLOCK_ROWS = 800
 
 
-def runs_blockwise(values: torch.Tensor, width: int, dropout: Dropout, *layers: nn.Module) -> bool:
+def runs_blockwise(values: torch.Tensor, dropout: Dropout, *layers: nn.Module) -> bool:
     """Whether layers around the dropout of `values` run block by block: on a CPU, in training with dropout or at
-    inference, in one precision, and if they do nothing else than layers of their kind do.
-
-    `width` is that of the widest rows, which decides how many blocks there are; inference on a single one is left alone.
+    inference on more than a block, in one precision, and if they do nothing else than layers of their kind do.
     """
     if torch.is_grad_enabled() or dropout.training:
         is_due = dropout.training and drops_by_bits(values, dropout.p)
     else:
-        is_due = values.numel() // values.shape[-1] * width * values.element_size() > 2 * _BLOCK_BYTES
+        is_due = values.numel() // values.shape[-1] > 2 * _BLOCK_ROWS
     return (
         is_due
         and is_on_host(values)
@@ -39,15 +38,15 @@ def runs_blockwise(values: torch.Tensor, width: int, dropout: Dropout, *layers: 
     )
 
 
-def _blocks(num_rows: int, row_bytes: int) -> Iterator[slice]:
-    count = max(1, round(num_rows * row_bytes / _BLOCK_BYTES))
+def _blocks(num_rows: int) -> Iterator[slice]:
+    count = max(1, round(num_rows / _BLOCK_ROWS))
     size = max(1, -(-num_rows // count))
     return (slice(start, start + size) for start in range(0, num_rows, size))
 
 
-def _map_blocks(network: Callable[[torch.Tensor], torch.Tensor], states: torch.Tensor, row_bytes: int) -> torch.Tensor:
+def _map_blocks(network: Callable[[torch.Tensor], torch.Tensor], states: torch.Tensor) -> torch.Tensor:
     rows = states.flatten(0, -2)
-    outputs = [network(rows[block]) for block in _blocks(len(rows), row_bytes)]
+    outputs = [network(rows[block]) for block in _blocks(len(rows))]
     return torch.cat(outputs).unflatten(0, states.shape[:-1])
 
 
@@ -68,7 +67,7 @@ class _FeedForward(torch.autograd.Function):
         bits = draw_bits(hidden.shape)
         # Only on the CPU, where reading the slope waits for nothing.
         rate, scale = slope.item(), kept_scale(p)
-        for block in _blocks(len(rows), hidden[:1].nbytes):
+        for block in _blocks(len(rows)):
             torch.addmm(up_bias, rows[block], up_weight.t(), out=hidden[block])
             levels = as_levels(bits[block], rows.dtype)
             activated = keep(nn.functional.leaky_relu(hidden[block], rate), levels, p)
@@ -88,7 +87,7 @@ class _FeedForward(torch.autograd.Function):
             rows.new_zeros(len(up_weight)),
         )
         of_slope, of_down = torch.zeros_like(slope), torch.zeros_like(down_weight)
-        for block in _blocks(len(rows), hidden[:1].nbytes):
+        for block in _blocks(len(rows)):
             levels = as_levels(bits[block], rows.dtype)
             values, scaled = hidden[block], of_output[block] * scale
             of_down.addmm_(scaled.t(), keep(nn.functional.leaky_relu(values, rate), levels, ctx.p))
@@ -118,7 +117,7 @@ class _NormDropProject(torch.autograd.Function):
         rows = features.reshape(-1, features.shape[-1])
         output = rows.new_empty(len(rows), len(weight))
         bits = draw_bits(rows.shape)
-        for block in _blocks(len(rows), rows[:1].nbytes):
+        for block in _blocks(len(rows)):
             normed = nn.functional.layer_norm(rows[block], norm_weight.shape, norm_weight, norm_bias, eps)
             dropped = keep(normed, as_levels(bits[block], rows.dtype), p)
             torch.addmm(bias, dropped, weight.t(), alpha=kept_scale(p), out=output[block])
@@ -134,7 +133,7 @@ class _NormDropProject(torch.autograd.Function):
         needs_features = ctx.needs_input_grad[0]
         of_rows = torch.empty_like(rows) if needs_features else None
         of_norm_weight, of_norm_bias, of_weight = (torch.zeros_like(x) for x in (norm_weight, norm_bias, weight))
-        for block in _blocks(len(rows), rows[:1].nbytes):
+        for block in _blocks(len(rows)):
             normed, mean, inverse_deviation = torch.native_layer_norm(
                 rows[block], shape, norm_weight, norm_bias, ctx.eps
             )
@@ -160,8 +159,7 @@ def feed_forward(
     if activation.dropout.training and drops_by_bits(states, activation.dropout.p):
         parameters = up_proj.weight, up_proj.bias, activation.slope, down_proj.weight, down_proj.bias
         return _FeedForward.apply(states, *parameters, activation.dropout.p)
-    row_bytes = up_proj.out_features * states.element_size()
-    return _map_blocks(lambda rows: down_proj(activation(up_proj(rows))), states, row_bytes)
+    return _map_blocks(lambda rows: down_proj(activation(up_proj(rows))), states)
 
 
 def norm_drop_project(
@@ -171,8 +169,7 @@ def norm_drop_project(
     if dropout.training and drops_by_bits(features, dropout.p):
         parameters = norm.weight, norm.bias, projection.weight, projection.bias
         return _NormDropProject.apply(features, *parameters, norm.eps, dropout.p)
-    row_bytes = features.shape[-1] * features.element_size()
-    return _map_blocks(lambda rows: projection(dropout(norm(rows))), features, row_bytes)
+    return _map_blocks(lambda rows: projection(dropout(norm(rows))), features)
 
 
 __all__ = ["feed_forward", "norm_drop_project", "runs_blockwise"]

@@ -36,7 +36,6 @@ class FeedForward(nn.Module):
 
     def __init__(self, config: DetectorConfig):
         super().__init__()
-        self.intermediate_size = config.intermediate_size
         self.up_proj = XavierLinear(config.hidden_size, config.intermediate_size)
         self.activation: PReLUDropout | ReLUDropout = ACTIVATIONS[config.activation_function](config.dropout)
         self.down_proj = XavierLinear(config.intermediate_size, config.hidden_size)
@@ -44,7 +43,7 @@ class FeedForward(nn.Module):
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
         """(B, S, D) to (B, S, D)."""
         up_proj, activation, down_proj = self.up_proj, self.activation, self.down_proj
-        is_due = runs_blockwise(hidden_states, self.intermediate_size, activation.dropout, up_proj, down_proj)
+        is_due = runs_blockwise(hidden_states, activation.dropout, up_proj, down_proj)
         if is_due and not has_hooks(activation):
             return feed_forward(hidden_states, up_proj, activation, down_proj)
         return down_proj(activation(up_proj(hidden_states)))

@@ -25,7 +25,7 @@ class ProjectionLayer(nn.Module):
         """(B, S, input_size) to (B, S, D); `valid` (B, S) marks tokens that are not padding."""
         if isinstance(self.projection, LocalConvolution):
             return self.projection(self.dropout(self.norm(features)), valid)
-        if runs_blockwise(features, features.shape[-1], self.dropout, self.norm, self.projection):
+        if runs_blockwise(features, self.dropout, self.norm, self.projection):
             return norm_drop_project(features, self.norm, self.dropout, self.projection)
         return self.projection(self.dropout(self.norm(features)))
 
