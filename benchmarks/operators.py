@@ -25,7 +25,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from videolights_hf import VideoLightsConfig, VideoLightsForMomentRetrieval
 from videolights_hf.cli.terminal import errors_as_lines
-from videolights_hf.models import detector, dropout, matching
+from videolights_hf.models import attention, blockwise, detector, dropout, matching
 
 from .machine import describe_machine
 from .speed import make_batch, make_labels, training_step
@@ -80,8 +80,10 @@ def as_on_a_device() -> Iterator[None]:
         return attend(*states, **options)
 
     with (
-        mock.patch.object(dropout, "is_on_host", return_value=False),
+        mock.patch.object(attention, "is_on_host", return_value=False),
+        mock.patch.object(blockwise, "is_on_host", return_value=False),
         mock.patch.object(detector, "is_on_host", return_value=False),
+        mock.patch.object(dropout, "is_on_host", return_value=False),
         mock.patch.object(functional, "dropout", native_dropout),
         mock.patch.object(functional, "scaled_dot_product_attention", fused_attention),
         mock.patch.object(matching, "match_on_host", matching.match_by_program),

@@ -247,6 +247,8 @@ def main(
     """Print a table of times and ratios, or a profile."""
     if unknown := set(chosen or ()) - set(TARGETS):
         raise ValueError(f"No work is called {sorted(unknown)[0]!r}: choose from {', '.join(TARGETS)}.")
+    if way == "exported" and (device, dtype_name) != ("cpu", "float32"):
+        raise ValueError("What is exported runs in float32 on the CPU: leave --device and --dtype out.")
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     torch.backends.mha.set_fastpath_enabled(False)

@@ -3,8 +3,10 @@
 import pytest
 import torch
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 
-from videolights_hf import VideoLightsConfig
+from tests.support.factories import random_inputs, random_labels, tiny_config
+from videolights_hf import VideoLightsConfig, VideoLightsForMomentRetrieval
 from videolights_hf.models import blockwise
 from videolights_hf.models.dropout import draw_bits
 from videolights_hf.models.feed_forward import FeedForward
@@ -132,12 +134,66 @@ def test_mixed_precision_runs_in_one_piece(states):
     assert all(torch.isfinite(parameter.grad).all() for parameter in network.parameters())
 
 
+@pytest.mark.parametrize("make", [FeedForward, lambda config: ProjectionLayer(8, config)])
+def test_an_exported_graph_has_no_bound_of_rows(make, monkeypatch):
+    monkeypatch.setattr(blockwise, "_BLOCK_ROWS", 4)
+    network = make(make_config()).eval()
+    with torch.no_grad():
+        dynamic = {0: torch.export.Dim("size", min=1, max=1000)}
+        graph = torch.export.export(network, (torch.randn(3, 2, 8),), dynamic_shapes=(dynamic,)).module()
+        for size in (1, 50):
+            values = torch.randn(size, 2, 8)
+            torch.testing.assert_close(graph(values), network(values))
+
+
+@pytest.mark.parametrize("activation", ["prelu", "relu"])
+def test_a_loaded_model_trains(activation, tmp_path):
+    # transformers makes models without numbers first: what is neither a parameter nor a buffer would stay so.
+    config = tiny_config(activation_function=activation, dropout=P)
+    VideoLightsForMomentRetrieval(config).save_pretrained(tmp_path)
+    model = VideoLightsForMomentRetrieval.from_pretrained(tmp_path).train()
+    inputs = random_inputs(config)
+    model(**inputs, labels=random_labels(inputs)).loss.backward()
+    assert model.model.encoder.layers[0].feed_forward.up_proj.weight.grad.any()
+
+
+def test_fake_tensors_and_vmap_are_not_asked():
+    config = tiny_config()
+    model, inputs = VideoLightsForMomentRetrieval(config).eval(), random_inputs(config)
+    with torch.no_grad():
+        expected = model(**inputs)
+        each = {name: values.unsqueeze(1) for name, values in inputs.items()}
+        found = torch.func.vmap(lambda one: model(**one, return_dict=False)[0])(each)
+        torch.testing.assert_close(found.squeeze(1), expected.to_tuple()[0], atol=1e-5, rtol=1e-4)
+        with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+            fake = model(**{name: mode.from_tensor(values) for name, values in inputs.items()})
+    assert fake.saliency_scores.shape == expected.saliency_scores.shape
+
+
+@pytest.mark.parametrize("shape", [(0, 5, 8), (2, 0, 8)])
+def test_no_rows(shape):
+    for network in (FeedForward(make_config()), ProjectionLayer(8, make_config())):
+        output = network(torch.zeros(shape, requires_grad=True))
+        output.sum().backward()
+        assert output.shape == shape
+
+
 class TestProjectedDot:
     def test_is_the_dot_product_of_the_outputs(self, states):
         layer, vectors = nn.Linear(8, 6).double(), torch.randn(3, 6, dtype=torch.float64)
         expected = (layer(states) * vectors.unsqueeze(1)).sum(-1)
         torch.testing.assert_close(projected_dot(states, layer, vectors), expected)
         torch.testing.assert_close(projected_sum(states, layer), layer(states).sum(-1))
+
+    def test_mixed_precision_sums_as_before(self, states):
+        layer, states = nn.Linear(8, 6), states.float()
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            assert torch.equal(projected_sum(states, layer), (layer(states) * torch.ones(6)).sum(-1))
+
+    def test_runs_a_layer_whose_forward_was_replaced(self, states):
+        layer = nn.Linear(8, 6).double()
+        layer.forward = lambda values: values[..., :6]
+        torch.testing.assert_close(projected_sum(states, layer), states[..., :6].sum(-1))
 
     def test_runs_a_layer_that_does_more(self, states):
         layer = nn.Linear(8, 6).double()

@@ -9,7 +9,7 @@ from unittest import mock
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from videolights_hf.models import detector, dropout, matching
+from videolights_hf.models import attention, blockwise, detector, dropout, matching
 
 
 class CountSyncs(TorchDispatchMode):
@@ -46,10 +46,12 @@ class CountConstants(TorchFunctionMode):
 
 @contextlib.contextmanager
 def device_paths() -> Iterator[None]:
-    """Run what a device runs: PyTorch's own dropout, and matching without scipy."""
+    """Run what a device runs: PyTorch's own dropout and attention, masks as they are, and matching without scipy."""
     with (
-        mock.patch.object(dropout, "is_on_host", return_value=False),
+        mock.patch.object(attention, "is_on_host", return_value=False),
+        mock.patch.object(blockwise, "is_on_host", return_value=False),
         mock.patch.object(detector, "is_on_host", return_value=False),
+        mock.patch.object(dropout, "is_on_host", return_value=False),
         mock.patch.object(matching, "match_on_host", matching.match_by_program),
     ):
         yield

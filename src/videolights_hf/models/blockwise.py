@@ -22,18 +22,21 @@ _BLOCK_ROWS = 800
 
 def runs_blockwise(values: torch.Tensor, dropout: Dropout, *layers: nn.Module) -> bool:
     """Whether layers around the dropout of `values` run block by block: on a CPU, in training with dropout or at
-    inference on more than a block, in one precision, and if they do nothing else than layers of their kind do.
+    inference on more than a block, in one full precision, and if they do nothing else than layers of their kind do.
     """
+    # First, as an exported graph would take the question about sizes for a bound.
+    if not is_on_host(values):
+        return False
     if torch.is_grad_enabled() or dropout.training:
         is_due = dropout.training and drops_by_bits(values, dropout.p)
     else:
         is_due = values.numel() // values.shape[-1] > 2 * _BLOCK_ROWS
     return (
         is_due
-        and is_on_host(values)
         and not has_hooks(dropout)
         and are_plain(*layers)
         and not torch.is_autocast_enabled("cpu")
+        and values.dtype in (torch.float32, torch.float64)
         and all(parameter.dtype == values.dtype for layer in layers for parameter in layer.parameters())
     )
 
@@ -62,7 +65,7 @@ class _FeedForward(torch.autograd.Function):
         down_bias: torch.Tensor,
         p: float,
     ) -> torch.Tensor:
-        rows = states.reshape(-1, states.shape[-1])
+        rows = states.flatten(0, -2)
         hidden, output = rows.new_empty(len(rows), len(up_weight)), rows.new_empty(len(rows), len(down_weight))
         bits = draw_bits(hidden.shape)
         # Only on the CPU, where reading the slope waits for nothing.
@@ -74,13 +77,13 @@ class _FeedForward(torch.autograd.Function):
             torch.addmm(down_bias, activated, down_weight.t(), alpha=scale, out=output[block])
         ctx.p = p
         ctx.save_for_backward(rows, up_weight, slope, down_weight, bits, hidden)
-        return output.view(*states.shape[:-1], -1)
+        return output.view(*states.shape[:-1], len(down_weight))
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         rows, up_weight, slope, down_weight, bits, hidden = ctx.saved_tensors
-        of_output, rate, scale = gradient.reshape(-1, gradient.shape[-1]), slope.item(), kept_scale(ctx.p)
+        of_output, rate, scale = gradient.flatten(0, -2), slope.item(), kept_scale(ctx.p)
         of_rows, of_up, of_up_bias = (
             torch.empty_like(rows),
             torch.zeros_like(up_weight),
@@ -92,13 +95,14 @@ class _FeedForward(torch.autograd.Function):
             values, scaled = hidden[block], of_output[block] * scale
             of_down.addmm_(scaled.t(), keep(nn.functional.leaky_relu(values, rate), levels, ctx.p))
             of_activated = keep(scaled @ down_weight, levels, ctx.p)
-            # PyTorch's backward of PReLU writes the slope's gradient for every value before it sums them up.
-            of_slope += torch.dot(values.clamp(max=0).view(-1), of_activated.view(-1))
+            if ctx.needs_input_grad[3]:
+                # PyTorch's backward of PReLU writes the slope's gradient for every value before it sums them up.
+                of_slope += torch.dot(values.clamp(max=0).view(-1), of_activated.view(-1))
             of_values = torch.ops.aten.leaky_relu_backward(of_activated, values, rate, False)
             of_up.addmm_(of_values.t(), rows[block])
             of_up_bias += of_values.sum(0)
             torch.mm(of_values, up_weight, out=of_rows[block])
-        of_states = of_rows.view(*gradient.shape[:-1], -1)
+        of_states = of_rows.view(*gradient.shape[:-1], rows.shape[-1])
         return of_states, of_up, of_up_bias, of_slope, of_down, of_output.sum(0), None
 
 
@@ -114,7 +118,7 @@ class _NormDropProject(torch.autograd.Function):
         eps: float,
         p: float,
     ) -> torch.Tensor:
-        rows = features.reshape(-1, features.shape[-1])
+        rows = features.flatten(0, -2)
         output = rows.new_empty(len(rows), len(weight))
         bits = draw_bits(rows.shape)
         for block in _blocks(len(rows)):
@@ -123,13 +127,13 @@ class _NormDropProject(torch.autograd.Function):
             torch.addmm(bias, dropped, weight.t(), alpha=kept_scale(p), out=output[block])
         ctx.eps, ctx.p = eps, p
         ctx.save_for_backward(rows, norm_weight, norm_bias, weight, bits)
-        return output.view(*features.shape[:-1], -1)
+        return output.view(*features.shape[:-1], len(weight))
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         rows, norm_weight, norm_bias, weight, bits = ctx.saved_tensors
-        of_output, shape = gradient.reshape(-1, gradient.shape[-1]), norm_weight.shape
+        of_output, shape = gradient.flatten(0, -2), norm_weight.shape
         needs_features = ctx.needs_input_grad[0]
         of_rows = torch.empty_like(rows) if needs_features else None
         of_norm_weight, of_norm_bias, of_weight = (torch.zeros_like(x) for x in (norm_weight, norm_bias, weight))
@@ -148,7 +152,7 @@ class _NormDropProject(torch.autograd.Function):
             of_norm_bias += of_block_bias
             if of_rows is not None:
                 of_rows[block] = of_block
-        of_features = None if of_rows is None else of_rows.view(*gradient.shape[:-1], -1)
+        of_features = None if of_rows is None else of_rows.view(*gradient.shape[:-1], rows.shape[-1])
         return of_features, of_norm_weight, of_norm_bias, of_weight, of_output.sum(0), None, None
 
 

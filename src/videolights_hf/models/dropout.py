@@ -208,8 +208,11 @@ class ReLUDropout(nn.ReLU):
     def __init__(self, p: float):
         super().__init__()
         self.dropout = Dropout(p)
-        # Of the same name as PReLU's, so that both run through the same steps.
-        self.slope = torch.zeros(1)
+
+    @property
+    def slope(self) -> torch.Tensor:
+        """(1,) what values below zero are multiplied with."""
+        return torch.zeros(1)
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
         """Any shape to the same shape."""

@@ -20,8 +20,8 @@ class FusionOutput(NamedTuple):
     """What a stack of fusion layers returns.
 
     Attributes:
-        states: (B, L, D) clips that have seen the words.
-        attentions: Weights (B, H, L, N) of clips over words of each layer, or None from an implementation that
+        states: (P, L, D) clips that have seen the words of P sentences.
+        attentions: Weights (P, H, L, N) of clips over words of each layer, or None from an implementation that
             computes none.
     """
 

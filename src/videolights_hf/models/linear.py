@@ -32,7 +32,9 @@ def has_hooks(module: nn.Module) -> bool:
 def are_plain(*layers: nn.Module) -> bool:
     """Whether linear layers and norms do what PyTorch's do and nothing else: no adapters, quantized weights or hooks."""
     plain = nn.Linear.forward, nn.LayerNorm.forward
-    return all(type(layer).forward in plain and not has_hooks(layer) for layer in layers)
+    return all(
+        type(layer).forward in plain and "forward" not in vars(layer) and not has_hooks(layer) for layer in layers
+    )
 
 
 def project_together(states: torch.Tensor, *layers: nn.Linear) -> tuple[torch.Tensor, ...]:
@@ -51,16 +53,17 @@ def project_together(states: torch.Tensor, *layers: nn.Linear) -> tuple[torch.Te
 def projected_dot(states: torch.Tensor, layer: nn.Linear, vectors: torch.Tensor) -> torch.Tensor:
     """Dot products (B, S) of `layer(states)` with one vector (B, D) or (1, D) per sample, without the outputs of the layer.
 
-    The layer moves to the vectors, of which there are fewer: `(x W' + b) v = x (W' v) + b v`.
+    The layer moves to the vectors, of which there are fewer: `(x W' + b) v = x (W' v) + b v`. In mixed precision it does
+    not, as there sums are in full precision and products are not.
     """
-    if not are_plain(layer):
+    if not are_plain(layer) or torch.is_autocast_enabled(states.device.type):
         return (layer(states) * vectors.unsqueeze(1)).sum(-1)
     return (states @ (vectors @ layer.weight).unsqueeze(-1)).squeeze(-1) + (vectors @ layer.bias).unsqueeze(-1)
 
 
 def projected_sum(states: torch.Tensor, layer: nn.Linear) -> torch.Tensor:
     """Sums (B, S) over the outputs of a linear layer on states (B, S, D)."""
-    return projected_dot(states, layer, torch.ones_like(layer.bias).unsqueeze(0))
+    return projected_dot(states, layer, states.new_ones(1, layer.out_features))
 
 
 class LocalConvolution(nn.Conv1d):

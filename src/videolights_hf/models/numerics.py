@@ -9,8 +9,12 @@ def full_precision(values: torch.Tensor) -> torch.Tensor:
 
 
 def is_on_host(values: torch.Tensor) -> bool:
-    """Whether a question about values costs nothing: they are on the CPU, and no graph is made that would depend on it."""
-    return values.device.type == "cpu" and not (torch.compiler.is_compiling() or torch.jit.is_tracing())
+    """Whether a question about values costs nothing: they are numbers on the CPU, and no graph is made of what is asked."""
+    if torch.compiler.is_compiling() or torch.jit.is_tracing() or values.device.type != "cpu":
+        return False
+    # Fake tensors have no numbers, and those of `torch.func` have several at once.
+    is_plain = type(values) in (torch.Tensor, torch.nn.Parameter)
+    return is_plain and not torch._C._functorch.is_functorch_wrapped_tensor(values)
 
 
 def masked_softmax(scores: torch.Tensor, valid: torch.Tensor, dim: int = -1) -> torch.Tensor:

@@ -11,7 +11,7 @@ from transformers.utils.generic import is_flash_attention_requested
 
 
 def repeat_to(rows: torch.Tensor, size: int) -> torch.Tensor:
-    """(B, ...) as it is for B samples, or repeated as a whole until there are `size`."""
+    """(B, ...) as it is for B samples, or repeated as a whole until there are `size`, a multiple of B."""
     if rows.shape[0] == size:
         return rows
     return rows.repeat(size // rows.shape[0], *(1 for _ in rows.shape[1:]))
@@ -43,8 +43,9 @@ class Tokens(NamedTuple):
         return add_position(self.states, self.position)
 
     def with_states(self, states: torch.Tensor) -> Tokens:
-        """The same positions and padding, with other states (B, S, D)."""
-        return self._replace(states=states)
+        """The same positions and padding, with other states (P, S, D); padding repeats where they are of more samples."""
+        valid = None if self.valid is None else repeat_to(self.valid, states.shape[0])
+        return Tokens(states, self.position, valid)
 
     def is_valid(self) -> torch.Tensor:
         """(B, S) bool, also when nothing is padded."""
@@ -81,8 +82,7 @@ class Tokens(NamedTuple):
 
     def repeated(self, size: int) -> Tokens:
         """The batch as it is, or repeated as a whole until there are `size` samples."""
-        valid = None if self.valid is None else repeat_to(self.valid, size)
-        return Tokens(repeat_to(self.states, size), self.position, valid)
+        return self.with_states(repeat_to(self.states, size))
 
     def attention_mask(self, config: PreTrainedConfig, query: torch.Tensor) -> torch.Tensor | None:
         """Mask over padded tokens as keys, in the form that the attention implementation of `config` takes.

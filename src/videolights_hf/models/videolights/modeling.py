@@ -76,7 +76,7 @@ class VideoLightsModel(VideoLightsPreTrainedModel, DetectorModel):
         # Positive and negative pairs share one pass, and what depends on the clips alone.
         sentences = words.with_next() if encode_negatives else words
         fused = self.fuse(clips, sentences)
-        encoded = self.encode(clips.repeated(sentences.states.shape[0]).with_states(fused.states), sentences)
+        encoded = self.encode(clips.with_states(fused.states), sentences)
 
         size, num_clips = clips.states.shape[:2]
         # Contiguous, as many layers read it.
@@ -110,7 +110,7 @@ class VideoLightsModel(VideoLightsPreTrainedModel, DetectorModel):
         return self.fusion(clips, words)
 
     def encode(self, clips: Tokens, words: Tokens) -> EncoderOutput:
-        """Encode the global token and the fused clips, (B, 1 + L, D)."""
+        """Encode the global token and the fused clips (P, L, D); returns (P, 1 + L, D)."""
         token = self.global_token.expand(clips.states.shape[0], 1, -1)
         tokens = Tokens(token, self.global_position.view(1, 1, -1)).then(clips)
         # Without fusion the clips know nothing of the sentence: the encoder attends over both, as Moment-DETR's does.

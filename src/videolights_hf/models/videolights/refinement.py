@@ -94,7 +94,8 @@ class FeatureRefinement(XavierModule):
 
     @property
     def _mixes_parts(self) -> bool:
-        # With dropout every clip has a sentence and a constant of its own; and gradients are to round as the release's do.
+        # With dropout every clip has a sentence and a constant of its own. With gradients they would round otherwise than
+        # the release's.
         drops = self.training and self.dropout.p > 0
         is_plain = are_plain(self.mixer) and not has_hooks(self.dropout)
         return self.word_correlation == "constant" and is_plain and not drops and not torch.is_grad_enabled()
