@@ -170,6 +170,14 @@ def test_fake_tensors_and_vmap_are_not_asked():
     assert fake.saliency_scores.shape == expected.saliency_scores.shape
 
 
+def test_a_model_without_numbers_tells_shapes():
+    config = tiny_config()
+    inputs = {name: values.to("meta") for name, values in random_inputs(config).items()}
+    with torch.device("meta"):
+        output = VideoLightsForMomentRetrieval(config).eval()(**inputs)
+    assert output.saliency_scores.shape == (3, 7)
+
+
 @pytest.mark.parametrize("shape", [(0, 5, 8), (2, 0, 8)])
 def test_no_rows(shape):
     for network in (FeedForward(make_config()), ProjectionLayer(8, make_config())):

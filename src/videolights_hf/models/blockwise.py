@@ -13,7 +13,7 @@ from torch.autograd.function import once_differentiable
 
 from .dropout import Dropout, PReLUDropout, ReLUDropout, as_levels, draw_bits, drops_by_bits, keep, kept_scale
 from .linear import are_plain, has_hooks
-from .numerics import is_on_host
+from .numerics import is_mixed_precision, is_on_host
 
 # Few enough rows that a layer's tensors stay in the caches; enough that products run at full rate, and that gradients of
 # weights are not added to too often.
@@ -35,7 +35,7 @@ def runs_blockwise(values: torch.Tensor, dropout: Dropout, *layers: nn.Module) -
         is_due
         and not has_hooks(dropout)
         and are_plain(*layers)
-        and not torch.is_autocast_enabled("cpu")
+        and not is_mixed_precision(values)
         and values.dtype in (torch.float32, torch.float64)
         and all(parameter.dtype == values.dtype for layer in layers for parameter in layer.parameters())
     )

@@ -7,6 +7,8 @@ parameters itself: hence a class for each way to start.
 import torch
 from torch import nn
 
+from .numerics import is_mixed_precision
+
 
 class XavierLinear(nn.Linear):
     """Linear layer of a transformer, whose weights start Xavier-uniform."""
@@ -56,7 +58,7 @@ def projected_dot(states: torch.Tensor, layer: nn.Linear, vectors: torch.Tensor)
     The layer moves to the vectors, of which there are fewer: `(x W' + b) v = x (W' v) + b v`. In mixed precision it does
     not, as there sums are in full precision and products are not.
     """
-    if not are_plain(layer) or torch.is_autocast_enabled(states.device.type):
+    if not are_plain(layer) or is_mixed_precision(states):
         return (layer(states) * vectors.unsqueeze(1)).sum(-1)
     return (states @ (vectors @ layer.weight).unsqueeze(-1)).squeeze(-1) + (vectors @ layer.bias).unsqueeze(-1)
 

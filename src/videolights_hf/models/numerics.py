@@ -17,6 +17,12 @@ def is_on_host(values: torch.Tensor) -> bool:
     return is_plain and not torch._C._functorch.is_functorch_wrapped_tensor(values)
 
 
+def is_mixed_precision(values: torch.Tensor) -> bool:
+    """Whether autocast chooses the precision of what is computed from values."""
+    # PyTorch refuses the question for values without numbers.
+    return values.device.type != "meta" and torch.is_autocast_enabled(values.device.type)
+
+
 def masked_softmax(scores: torch.Tensor, valid: torch.Tensor, dim: int = -1) -> torch.Tensor:
     """Softmax over the valid entries along a dimension, computed in at least float32."""
     return full_precision(scores).masked_fill(~valid, -1e30).softmax(dim).to(scores.dtype)
@@ -28,4 +34,4 @@ def inverse_sigmoid(value: torch.Tensor, eps: float = 1e-3) -> torch.Tensor:
     return torch.log(value.clamp(min=eps) / (1 - value).clamp(min=eps))
 
 
-__all__ = ["full_precision", "inverse_sigmoid", "is_on_host", "masked_softmax"]
+__all__ = ["full_precision", "inverse_sigmoid", "is_mixed_precision", "is_on_host", "masked_softmax"]
