@@ -22,7 +22,7 @@ _BLOCK_ROWS = 800
 
 def runs_blockwise(values: torch.Tensor, dropout: Dropout, *layers: nn.Module) -> bool:
     """Whether layers around the dropout of `values` run block by block: on a CPU, in training with dropout or at
-    inference on more than a block, in one full precision, and if they do nothing else than layers of their kind do.
+    inference on more than two blocks, in one full precision, and if they do nothing else than layers of their kind do.
     """
     # First, as an exported graph would take the question about sizes for a bound.
     if not is_on_host(values):
